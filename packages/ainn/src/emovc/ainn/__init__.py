@@ -1,0 +1,1 @@
+"""Attention-based interactive disentangling network (AINN)."""

@@ -1,0 +1,1 @@
+"""Shared audio, data, encoder, metric and command-line code of the emovc packages."""

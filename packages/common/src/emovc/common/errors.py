@@ -1,0 +1,8 @@
+"""The one exception that means "the caller can mend this"."""
+
+
+class UserError(Exception):
+    """Bad input, in one line that names the file or key and the remedy.
+
+    The command line prints the line without a traceback and exits with code 2.
+    """

@@ -1,0 +1,156 @@
+"""The manifest: one JSON object per utterance and line."""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from emovc.common.emotions import EMOTIONS
+from emovc.common.errors import UserError
+from emovc.common.files import write_text
+
+Split = Literal["train", "val", "test", "unused"]
+SPLITS: tuple[str, ...] = get_args(Split)
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One recording and what its corpus says of it; what is unknown is ``None``.
+
+    Attributes:
+        id: Unique name, ``<corpus>/<...>``.
+        path: Audio file.
+        sha256: Hash of the file's bytes.
+        sample_rate: Rate of the file in Hz.
+        num_samples: Samples per channel.
+        speaker: Speaker, unique over corpora (``nemo_SB0``).
+        gender: ``F`` or ``M``.
+        emotion: Canonical emotion, one of :data:`~emovc.common.emotions.EMOTIONS`.
+        emotion_raw: The corpus' own label.
+        intensity: The corpus' own grade (RAVDESS ``normal``/``strong``).
+        arousal: Mean rating, 1 (calm) to 7 (active).
+        valence: Mean rating, 1 (negative) to 7 (positive).
+        dominance: Mean rating, 1 (weak) to 7 (strong).
+        sentence: Same value, same words: the key to parallel recordings.
+        take: Repetition of the same sentence, speaker, emotion and intensity.
+        text: Transcript.
+        language: ISO 639-1 code.
+        corpus: Name of the corpus.
+        split: Part it belongs to; ``None`` before splits are made.
+        split_id: Name of the split of the whole corpus.
+    """
+
+    id: str
+    path: Path
+    sha256: str
+    sample_rate: int
+    num_samples: int
+    speaker: str
+    corpus: str
+    gender: str | None = None
+    emotion: str | None = None
+    emotion_raw: str | None = None
+    intensity: str | None = None
+    arousal: float | None = None
+    valence: float | None = None
+    dominance: float | None = None
+    sentence: str | None = None
+    take: str | None = None
+    text: str | None = None
+    language: str | None = None
+    split: Split | None = None
+    split_id: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Duration in s."""
+        return self.num_samples / self.sample_rate
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Utterance)}
+REQUIRED = [name for name, field in FIELDS.items() if field.default is dataclasses.MISSING]
+NUMBERS = ("sample_rate", "num_samples", "arousal", "valence", "dominance")
+
+
+def read_manifest(path: Path) -> list[Utterance]:
+    """Read a manifest; relative audio paths are relative to it.
+
+    Raises:
+        UserError: The file is absent or empty, or a line is no JSON, lacks a column, or holds an
+            unknown column, emotion or split, a wrong type, or an id that was there before.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such manifest; make one with emovc prepare") from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise UserError(
+            f"{path}: not a UTF-8 JSONL manifest; make one with emovc prepare"
+        ) from None
+    rows = [_parse(line, f"{path}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise UserError(f"{path}: the manifest is empty; make one with emovc prepare")
+    seen: set[str] = set()
+    for row in rows:
+        if row["id"] in seen:
+            raise UserError(f"{path}: id {row['id']} stands twice; ids must be unique")
+        seen.add(row["id"])
+    return [Utterance(**{**row, "path": path.parent / row["path"]}) for row in rows]
+
+
+def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
+    """Write a manifest atomically; audio below its folder is stored by relative path."""
+    folder = path.parent.resolve()
+    lines = []
+    for utterance in utterances:
+        row = {k: getattr(utterance, k) for k in FIELDS}
+        audio = Path(row["path"]).resolve()
+        row["path"] = str(audio.relative_to(folder) if audio.is_relative_to(folder) else audio)
+        lines.append(json.dumps(row, ensure_ascii=False))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _parse(line: str, where: str) -> dict[str, Any]:
+    """Check one line's columns, types and labels."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{where}: not JSON ({error.msg}); one object per line is expected"
+        ) from None
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: not a JSON object; one object per line is expected")
+    missing = [name for name in REQUIRED if row.get(name) is None]
+    if missing:
+        raise UserError(f"{where}: column {missing[0]} is missing; emovc prepare writes it")
+    unknown = sorted(row.keys() - FIELDS.keys())
+    if unknown:
+        raise UserError(f"{where}: unknown column {unknown[0]}; known are {', '.join(FIELDS)}")
+    for name, value in row.items():
+        _check_type(name, value, where)
+    if row.get("emotion") not in (None, *EMOTIONS):
+        raise UserError(
+            f"{where}: unknown emotion {row['emotion']!r}; use one of {', '.join(EMOTIONS)} or null"
+        )
+    if row.get("split") not in (None, *SPLITS):
+        raise UserError(f"{where}: unknown split {row['split']!r}; use one of {', '.join(SPLITS)}")
+    return row
+
+
+def _check_type(name: str, value: Any, where: str) -> None:
+    """Numbers are numbers and everything else is text."""
+    if value is None:
+        return
+    if name in ("sample_rate", "num_samples"):
+        good, what = (
+            isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+            "a count",
+        )
+    elif name in NUMBERS:
+        good, what = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+    else:
+        good, what = isinstance(value, str), "text"
+    if not good:
+        raise UserError(f"{where}: column {name} holds {value!r}; it must be {what}")

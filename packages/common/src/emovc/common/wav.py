@@ -1,0 +1,116 @@
+"""Reading, writing and resampling of audio files: mono float32 in [-1, 1]."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import soxr
+
+from emovc.common.errors import UserError
+from emovc.common.files import atomic_path
+
+REMEDY = "convert it to a mono 16-bit wav, for instance with ffmpeg -i IN -ac 1 -c:a pcm_s16le OUT"
+
+
+class WavInfo(NamedTuple):
+    """What an audio file's header says.
+
+    Attributes:
+        sample_rate: Rate in Hz.
+        num_samples: Samples per channel.
+        channels: Number of channels.
+        container: Container by content, whatever the file's name says ("WAV", "AIFF", "FLAC").
+        encoding: Sample format ("PCM_16", "PCM_U8", "DOUBLE").
+    """
+
+    sample_rate: int
+    num_samples: int
+    channels: int
+    container: str
+    encoding: str
+
+
+def wav_info(path: Path) -> WavInfo:
+    """Read an audio file's header.
+
+    Raises:
+        UserError: The file is absent or no audio that libsndfile knows.
+    """
+    try:
+        info = soundfile.info(str(path))
+    except (soundfile.SoundFileError, OSError, RuntimeError):
+        raise _unreadable(path) from None
+    return WavInfo(info.samplerate, info.frames, info.channels, info.format, info.subtype)
+
+
+def read_wav(
+    path: Path, sample_rate: int | None = None, start: int = 0, stop: int | None = None
+) -> tuple[np.ndarray, int]:
+    """Read audio as mono float32; channels are averaged.
+
+    Args:
+        path: Audio file.
+        sample_rate: Rate to resample to in Hz; ``None`` keeps the file's.
+        start: First sample, at the file's rate.
+        stop: Sample after the last, at the file's rate; ``None`` reads to the end.
+
+    Returns:
+        Waveform (N,) and its rate in Hz.
+
+    Raises:
+        UserError: The file is absent, unreadable, empty, or holds NaN or infinity.
+    """
+    try:
+        wav, rate = soundfile.read(
+            str(path), start=start, stop=stop, dtype="float32", always_2d=True
+        )
+    except (soundfile.SoundFileError, OSError, RuntimeError):
+        raise _unreadable(path) from None
+    mono = wav[:, 0] if wav.shape[1] == 1 else wav.mean(axis=1)
+    if len(mono) == 0:
+        raise UserError(f"{path}: holds no samples; remove it or record it again")
+    if not np.isfinite(mono).all():
+        raise UserError(f"{path}: holds NaN or infinite samples; {REMEDY}")
+    if sample_rate is not None and sample_rate != rate:
+        mono, rate = resample(mono, rate, sample_rate), sample_rate
+    return np.ascontiguousarray(mono), rate
+
+
+def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
+    """Resample (N,) from one rate to another in Hz with soxr's high-quality filter."""
+    return soxr.resample(wav, from_rate, to_rate) if from_rate != to_rate else wav
+
+
+def write_wav(path: Path, wav: np.ndarray, sample_rate: int) -> None:
+    """Write a mono 16-bit file atomically; the ending (.wav, .flac) chooses the container.
+
+    Samples outside [-1, 1] are clipped.
+
+    Args:
+        path: Target file.
+        wav: Waveform, (N,).
+        sample_rate: Rate in Hz.
+
+    Raises:
+        UserError: The ending is unknown or the disk is full.
+    """
+    if path.suffix.lower() not in (".wav", ".flac"):
+        raise UserError(f"{path}: audio is written as .wav or .flac; choose one of these endings")
+    clipped = np.clip(wav, -1.0, 1.0 - 2.0**-15)
+    with atomic_path(path) as temporary:
+        try:
+            soundfile.write(str(temporary), clipped, sample_rate, subtype="PCM_16")
+        except soundfile.SoundFileError as error:
+            raise UserError(f"{path}: can't be written ({error}); is the disk full?") from None
+
+
+def _unreadable(path: Path) -> UserError:
+    """Tell an absent file, an empty one and a foreign one apart."""
+    if not path.exists():
+        return UserError(f"{path}: no such audio file")
+    if path.is_dir():
+        return UserError(f"{path}: is a folder; name an audio file")
+    if path.stat().st_size == 0:
+        return UserError(f"{path}: is an empty file; remove it or copy it again")
+    return UserError(f"{path}: is not audio that can be read; {REMEDY}")

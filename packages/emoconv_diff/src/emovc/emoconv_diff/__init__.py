@@ -1,0 +1,1 @@
+"""EmoConv-Diff: diffusion-based emotional voice conversion."""

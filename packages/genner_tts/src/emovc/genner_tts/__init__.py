@@ -1,0 +1,1 @@
+"""Genner TTS: expressive speech synthesis from emotion references."""

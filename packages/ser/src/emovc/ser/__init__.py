@@ -1,0 +1,1 @@
+"""Speech emotion recognition: the judges of the evaluation."""
