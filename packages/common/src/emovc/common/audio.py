@@ -89,13 +89,13 @@ class LogMel(nn.Module):
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.n_mels = n_mels
-        self.f_min = f_min
-        self.f_max = f_max
+        self.f_min = float(f_min)  # 0 and 0.0 must give the same mel_id
+        self.f_max = float(f_max)
         self.pad = pad
         self.pad_mode = pad_mode
         self.log = log
-        self.floor = floor
-        self.power_floor = power_floor
+        self.floor = float(floor)
+        self.power_floor = float(power_floor)
         self.window: Tensor
         self.filters: Tensor
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)

@@ -1,0 +1,146 @@
+"""Copies of a corpus' audio at one rate, without outer silence, each speaker at one level."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from emovc.common.errors import UserError
+from emovc.common.f0 import energy_db
+from emovc.common.files import read_json, sha256_of, write_json
+from emovc.common.manifest import Utterance
+from emovc.common.wav import read_wav, wav_info, write_wav
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Copies:
+    """How audio is copied.
+
+    Args:
+        sample_rate: Rate of the copies in Hz.
+        trim_db: Silence at both ends that is this many dB below the loudest frame is cut off, but
+            for 50 ms; ``None`` keeps it.
+        speaker_level_db: Mean active level of each speaker in dB re full scale. One gain per
+            speaker keeps the differences between his emotions. ``None`` keeps levels.
+    """
+
+    sample_rate: int = 22_050
+    trim_db: float | None = None
+    speaker_level_db: float | None = None
+
+
+class Level(NamedTuple):
+    """Active level in dB re full scale, and peak, of one file."""
+
+    active_db: float
+    peak: float
+
+
+def trim_silence(wav: np.ndarray, sample_rate: int, trim_db: float) -> np.ndarray:
+    """Cut off what is ``trim_db`` below the loudest 10 ms at both ends, but for 50 ms.
+
+    Args:
+        wav: Waveform, (N,).
+        sample_rate: Rate in Hz.
+        trim_db: Distance from the loudest frame in dB.
+    """
+    hop = sample_rate // 100
+    energy = energy_db(wav, 2 * hop, hop, hop // 2)
+    if len(energy) == 0:
+        return wav
+    loud = np.flatnonzero(energy > energy.max() - trim_db)
+    margin = sample_rate // 20
+    return wav[max(loud[0] * hop - margin, 0) : (loud[-1] + 1) * hop + margin]
+
+
+def active_level(wav: np.ndarray, sample_rate: int) -> Level:
+    """Mean power of the frames within 30 dB of the loudest, and the peak."""
+    hop = sample_rate // 100
+    energy = energy_db(wav, 2 * hop, hop, hop // 2)
+    active = energy[energy > energy.max() - 30]
+    return Level(float(10 * np.log10(np.mean(10 ** (active / 10)))), float(np.abs(wav).max()))
+
+
+def speaker_gains(
+    utterances: Sequence[Utterance], levels: Sequence[Level], level_db: float
+) -> dict[str, float]:
+    """One factor per speaker that brings his mean level to ``level_db`` without clipping."""
+    gains = {}
+    for speaker in sorted({u.speaker for u in utterances}):
+        own = [v for u, v in zip(utterances, levels, strict=True) if u.speaker == speaker]
+        gain = 10 ** ((level_db - float(np.mean([v.active_db for v in own]))) / 20)
+        gains[speaker] = min(gain, 0.99 / max(v.peak for v in own))
+    return gains
+
+
+def copy_audio(
+    utterances: Sequence[Utterance], out: Path, copies: Copies, num_workers: int
+) -> list[Utterance]:
+    """Write ``<out>/audio/<id>.flac`` for each utterance; what is there already is kept.
+
+    Args:
+        utterances: Utterances as read from the corpus.
+        out: Folder of the manifest.
+        copies: How.
+        num_workers: Processes.
+
+    Returns:
+        The utterances, pointing to their copies.
+
+    Raises:
+        UserError: The folder holds copies made in another way.
+    """
+    record = out / "audio" / "copies.json"
+    if record.exists() and read_json(record) != dataclasses.asdict(copies):
+        raise UserError(f"{record}: the audio was copied with other settings; give another OUT")
+    write_json(record, dataclasses.asdict(copies))
+    gains = dict.fromkeys({u.speaker for u in utterances}, 1.0)
+    if copies.speaker_level_db is not None:
+        levels = _parallel(_level, utterances, num_workers, "measuring levels")
+        gains = speaker_gains(utterances, levels, copies.speaker_level_db)
+    work = partial(_copy, out=out / "audio", copies=copies, gains=gains)
+    return _parallel(work, utterances, num_workers, "copying audio")
+
+
+def _level(utterance: Utterance) -> Level:
+    wav, rate = read_wav(utterance.path)
+    return active_level(wav, rate)
+
+
+def _copy(utterance: Utterance, out: Path, copies: Copies, gains: dict[str, float]) -> Utterance:
+    path = out / f"{utterance.id}.flac"
+    if not path.exists():
+        wav, rate = read_wav(utterance.path, copies.sample_rate)
+        if copies.trim_db is not None:
+            wav = trim_silence(wav, rate, copies.trim_db)
+        write_wav(path, wav * gains[utterance.speaker], rate)
+    info = wav_info(path)
+    return dataclasses.replace(
+        utterance,
+        path=path,
+        sha256=sha256_of(path),
+        sample_rate=info.sample_rate,
+        num_samples=info.num_samples,
+    )
+
+
+def _parallel(
+    work: Callable[[Utterance], Result],
+    utterances: Sequence[Utterance],
+    num_workers: int,
+    what: str,
+) -> list[Result]:
+    """Map over utterances in processes, with a progress bar."""
+    from rich.progress import track
+
+    with ProcessPoolExecutor(num_workers or os.cpu_count()) as pool:
+        results = pool.map(work, utterances, chunksize=16)
+        return list(track(results, what, total=len(utterances), transient=True))

@@ -1,0 +1,148 @@
+"""``emovc convert``: convert files with a trained model."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from emovc.common.audio import require_same_mel
+from emovc.common.conversion import Converter, EmotionTarget, Speech, Vocoder
+from emovc.common.errors import UserError
+from emovc.common.pretrained import load_converter
+from emovc.common.wav import read_wav, write_wav
+
+SILENCE = 1e-4
+
+
+def convert(
+    run: Path,
+    sources: list[Path],
+    out: Path,
+    reference: list[Path] | None = None,
+    emotion: str | None = None,
+    arousal: float | None = None,
+    strength: float | None = None,
+    vocoder: Path | None = None,
+    speaker: str | None = None,
+    set: list[str] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Convert speech towards the emotion of a reference, or another target the model takes.
+
+    Args:
+        run: Run, checkpoint or exported folder.
+        sources: Audio files, or folders of them.
+        out: File to write, or folder for several sources.
+        reference: Audio with the emotion wanted.
+        emotion: Category wanted.
+        arousal: Arousal wanted, 1 to 7.
+        strength: Strength wanted, 0 to 1.
+        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used, which sounds rough.
+        speaker: Name of the sources' speaker, for models with a table of speakers.
+        set: Settings of the model to override, as NAME=VALUE.
+        seed: Of whatever the model draws.
+        device: Device to compute on.
+    """
+    converter = load_converter(run, parse_settings(set or [])).to(device)
+    voice = load_vocoder(vocoder, converter, device)
+    rate = converter.frontend.sample_rate
+    references = [read_speech(path, rate, device) for path in reference or []]
+    target = EmotionTarget(references, emotion, arousal, strength)
+    converter.needs.check(target)
+    files = expand(sources)
+    places = [out] if len(files) == 1 and out.suffix else [out / f"{f.stem}.wav" for f in files]
+    for source, place in zip(files, places, strict=True):
+        speech = read_speech(source, rate, device, speaker)
+        wav = synthesise(converter, voice, speech, target, seed)
+        write_wav(place, wav.cpu().numpy(), rate)
+        sys.stdout.write(f"{place}\n")
+
+
+def synthesise(
+    converter: Converter, vocoder: Vocoder, source: Speech, target: EmotionTarget, seed: int
+) -> Tensor:
+    """Converted waveform, (N,)."""
+    mel = converter.convert(source, target, seed)
+    with torch.inference_mode():
+        return vocoder(mel[None].float())[0].clamp(-1, 1)
+
+
+def load_vocoder(folder: Path | None, converter: Converter, device: str) -> Vocoder:
+    """The vocoder in a folder, or Griffin-Lim if none is given.
+
+    Raises:
+        UserError: The vocoder is of another mel than the model.
+    """
+    from emovc.common.griffin_lim import GriffinLim
+    from emovc.common.vocoder import HiFiGAN
+
+    if folder is None:
+        return GriffinLim(converter.frontend).to(device)
+    vocoder = HiFiGAN.from_pretrained(folder).eval().to(device)
+    require_same_mel(converter.frontend, vocoder.frontend.settings, f"{folder}: the vocoder")
+    return vocoder
+
+
+def read_speech(
+    path: Path, sample_rate: int, device: str = "cpu", speaker: str | None = None
+) -> Speech:
+    """Read an utterance that can be converted.
+
+    Raises:
+        UserError: The file is unreadable, silent, or shorter than 0.1 s.
+    """
+    wav, _ = read_wav(path, sample_rate)
+    if abs(wav).max() < SILENCE:
+        raise UserError(f"{path}: is silent; give a recording of speech")
+    if len(wav) < sample_rate // 10:
+        raise UserError(f"{path}: lasts {len(wav) / sample_rate:.3f} s; at least 0.1 s is needed")
+    return Speech(torch.from_numpy(wav).to(device), speaker)
+
+
+def expand(paths: Sequence[Path]) -> list[Path]:
+    """Files, and the audio files in folders, in order.
+
+    Raises:
+        UserError: A path does not exist or a folder holds no audio.
+    """
+    files: list[Path] = []
+    for path in paths:
+        found = [path]
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if p.suffix.lower() in (".wav", ".flac"))
+        if not found or not found[0].exists():
+            raise UserError(f"{path}: no audio file; give .wav or .flac files or a folder of them")
+        files += found
+    return files
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Settings of the model from NAME=VALUE, the value in YAML.
+
+    Raises:
+        UserError: One has no ``=`` or is no YAML.
+    """
+    parsed = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        try:
+            parsed[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals:
+            raise UserError(f"--set {setting}: write NAME=VALUE, for instance factors=[pitch]")
+    return parsed
+
+
+def main(command: str, args: list[str]) -> None:
+    """Run ``emovc convert``."""
+    from emovc.common.parsing import run_function
+
+    logging.captureWarnings(True)
+    run_function(convert, args, command, many="sources", out=True)

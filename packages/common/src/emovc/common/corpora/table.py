@@ -1,0 +1,162 @@
+"""A user's own recordings: a table of them, or folders by speaker and emotion.
+
+Table: a CSV file, or a folder with one, separated by commas, semicolons or tabs, with a header. The
+columns ``path`` (relative to the table) and ``speaker`` are needed; ``id``, ``corpus`` and all
+other columns of the manifest that say something of a recording are optional (gender, emotion,
+emotion_raw, intensity, arousal, valence, dominance, sentence, take, text, language, split,
+split_id). What the audio file says itself is measured. Without ``corpus``, the corpus is called
+like the folder.
+
+Folders, where there is no table: ``speaker/emotion/file.wav``, or ``speaker/file.wav`` without
+labels. An unknown emotion is kept as ``emotion_raw`` only.
+"""
+
+import csv
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, cast
+
+from emovc.common.corpora.reading import Collection, Listing, find_audio, read_text
+from emovc.common.emotions import EMOTIONS as CANONICAL
+from emovc.common.errors import UserError
+from emovc.common.manifest import FIELDS, SPLITS, Split
+
+LICENCE = "the recordings' own"
+CITE = "the recordings' own"
+LAYOUT = "a CSV file with the columns path and speaker, or folders speaker/emotion/file.wav"
+
+EMOTIONS: Final = {
+    **{name: name for name in CANONICAL},
+    "anger": "angry",
+    "boredom": "bored",
+    "calmness": "calm",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "happiness": "happy",
+    "sadness": "sad",
+    "surprised": "surprise",
+}
+MEASURED: Final = ("sha256", "sample_rate", "num_samples")
+COLUMNS: Final = tuple(name for name in FIELDS if name not in MEASURED)
+GENDERS: Final = {"f": "F", "female": "F", "m": "M", "male": "M"}
+
+
+def read(root: Path) -> Listing:
+    """Read a table or folders.
+
+    Raises:
+        UserError: The table lacks a needed column, has an unknown one or a wrong value, or a
+            folder holds several tables.
+    """
+    tables = [root] if root.is_file() else sorted(root.glob("*.csv"))
+    if len(tables) > 1:
+        raise UserError(f"{root}: holds {len(tables)} CSV files; name the one to read")
+    return _read_table(tables[0]) if tables else _read_folders(root)
+
+
+def _read_folders(root: Path) -> Listing:
+    """Read ``speaker/emotion/file``."""
+    found = Collection(_word(root.resolve().name), root)
+    for path in find_audio(root):
+        *folders, _ = path.relative_to(root).parts
+        if not folders:
+            found.skip(path, "lies in no speaker's folder")
+            continue
+        raw = folders[1] if len(folders) > 1 else None
+        emotion = EMOTIONS.get(raw.lower()) if raw else None
+        if raw and emotion is None:
+            found.skip(path, f"has the unknown emotion {raw!r}; kept without emotion")
+        name = _safe(path.relative_to(root).with_suffix("").as_posix())
+        row = found.row(path, name, _safe(folders[0]))
+        found.add(replace(row, emotion=emotion, emotion_raw=raw))
+    return found.listing(LICENCE, CITE)
+
+
+def _read_table(table: Path) -> Listing:
+    """Read a CSV file."""
+    lines = read_text(table).content.splitlines()
+    header = lines[0] if lines else ""
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    names = [(name or "").strip() for name in reader.fieldnames or []]
+    for name in ("path", "speaker"):
+        if name not in names:
+            raise UserError(f"{table}: column {name} is missing; needed are path and speaker")
+    for name in names:
+        if name not in COLUMNS:
+            why = "is measured, remove it" if name in MEASURED else "is unknown"
+            raise UserError(f"{table}: column {name!r} {why}; known are {', '.join(COLUMNS)}")
+    reader.fieldnames = names
+    found: dict[str, Collection] = {}
+    for row in reader:
+        where = f"{table}:{reader.line_num}"
+        values = {k: v.strip() for k, v in row.items() if k and v and v.strip()}
+        corpus = _word(values.get("corpus", table.parent.resolve().name))
+        collection = found.setdefault(corpus, Collection(corpus, table.parent))
+        _add(collection, table, values, where)
+    listings = [collection.listing(LICENCE, CITE) for collection in found.values()]
+    utterances = [u for listing in listings for u in listing.utterances]
+    skipped = [line for listing in listings for line in listing.skipped]
+    return Listing(utterances, skipped, LICENCE, CITE)
+
+
+def _add(found: Collection, table: Path, values: dict[str, str], where: str) -> None:
+    """Check one row of a table and take its recording."""
+    for name in ("path", "speaker"):
+        if name not in values:
+            raise UserError(f"{where}: {name} is empty; every recording needs one")
+    split = _choice(values, "split", {name: name for name in SPLITS}, where)
+    name = values.get("id", Path(values["path"]).with_suffix("").as_posix())
+    name = _safe(name.removeprefix(f"{found.corpus}/"))
+    speaker = _safe(values["speaker"].removeprefix(f"{found.corpus}_").replace("/", "_"))
+    found.add(
+        replace(
+            found.row(table.parent / values["path"], name, speaker),
+            gender=_choice(values, "gender", GENDERS, where),
+            emotion=_choice(values, "emotion", EMOTIONS, where),
+            emotion_raw=values.get("emotion_raw", values.get("emotion")),
+            intensity=values.get("intensity"),
+            arousal=_number(values, "arousal", where),
+            valence=_number(values, "valence", where),
+            dominance=_number(values, "dominance", where),
+            sentence=values.get("sentence"),
+            take=values.get("take"),
+            text=values.get("text"),
+            language=values.get("language"),
+            split=cast(Split | None, split),
+            split_id=values.get("split_id", f"{found.corpus}-own" if split else None),
+        )
+    )
+
+
+def _choice(values: dict[str, str], name: str, known: dict[str, str], where: str) -> str | None:
+    """The manifest's word for a value, whatever its case."""
+    if name not in values:
+        return None
+    if values[name].lower() not in known:
+        remedy = f"use one of {', '.join(dict.fromkeys(known.values()))}, or leave it empty"
+        if name == "emotion":
+            remedy += " and write the label to emotion_raw"
+        raise UserError(f"{where}: unknown {name} {values[name]!r}; {remedy}")
+    return known[values[name].lower()]
+
+
+def _number(values: dict[str, str], name: str, where: str) -> float | None:
+    if name not in values:
+        return None
+    try:
+        return float(values[name].replace(",", "."))
+    except ValueError:
+        raise UserError(f"{where}: {name} holds {values[name]!r}; it must be a number") from None
+
+
+def _word(name: str) -> str:
+    """A name, for instance of a folder, as the name of a corpus."""
+    return re.sub(r"\W+", "_", name.lower()).strip("_") or "table"
+
+
+def _safe(name: str) -> str:
+    """A name that is safe as part of ids and file names."""
+    parts = re.sub(r"[^\w./+-]+", "_", name).split("/")
+    return "/".join(part for part in parts if part.strip("."))

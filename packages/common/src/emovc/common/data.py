@@ -1,0 +1,183 @@
+"""The data module of all models."""
+
+from functools import partial
+from pathlib import Path
+
+import lightning as L
+import torch
+
+from emovc.common.batch import collate
+from emovc.common.dataset import SpeechDataset
+from emovc.common.errors import UserError
+from emovc.common.feature_set import open_features
+from emovc.common.loader import PlannedBatches, ResumableLoader
+from emovc.common.manifest import Utterance, read_manifest
+from emovc.common.partners import Grouping, Match, Partners
+from emovc.common.sampling import Crop, Request, bucket_batches, crop_batches, evaluation_batches
+from emovc.common.splits import require_no_leaks
+
+
+class SpeechDataModule(L.LightningDataModule):
+    """Batches of speech from one manifest, for every model.
+
+    ``features`` are read from the folder ``features`` beside the manifest. With ``f0`` come
+    ``f0_statistics``: mean and standard deviation of the speaker's ln F0, (B, 2), from
+    ``speakers.json`` beside the manifest.
+
+    Args:
+        manifest: Manifest with splits, as ``emovc prepare`` writes it.
+        sample_rate: Rate of the waveforms in Hz; linked to the model's front end.
+        hop_length: Samples per mel frame; linked to the model's front end.
+        features: Stored features the model asks for, by name.
+        speaker_means: Those of ``features`` that are replaced by their mean over the speaker's
+            training utterances (over all his utterances if he has none), at unit length.
+        grouping: Single utterances, parallel pairs, triplets, or source and reference.
+        reference_speaker: Whether a reference is of the same, another, or any speaker.
+        reference_emotion: Whether a reference has the same, another, or any emotion.
+        emotions: Canonical emotions to use; by default all.
+        crop: Random crops in training; ``None`` trains on whole utterances in duration buckets.
+        min_seconds: Shorter utterances are left out of training.
+        max_seconds: Longer utterances are left out.
+        batch_size: Utterances per batch and device.
+        batch_seconds: Most seconds per batch of whole utterances and device, padding included.
+        num_workers: Loader processes.
+        seed: Seed of order, crops and partners; linked to ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        manifest: Path,
+        sample_rate: int = 22_050,
+        hop_length: int = 256,
+        features: list[str] | None = None,
+        speaker_means: list[str] | None = None,
+        grouping: Grouping = "single",
+        reference_speaker: Match = "same",
+        reference_emotion: Match = "any",
+        emotions: list[str] | None = None,
+        crop: Crop | None = None,
+        min_seconds: float = 0.3,
+        max_seconds: float = 20.0,
+        batch_size: int = 16,
+        batch_seconds: float | None = 120.0,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.manifest = Path(manifest)
+        self.sample_rate = sample_rate
+        self.hop_length = hop_length
+        self.features = features or []
+        self.speaker_means = speaker_means or []
+        self.grouping: Grouping = grouping
+        self.reference_speaker: Match = reference_speaker
+        self.reference_emotion: Match = reference_emotion
+        self.emotions = emotions
+        self.crop = crop
+        self.min_seconds = min_seconds
+        self.max_seconds = max_seconds
+        self.batch_size = batch_size
+        self.batch_seconds = batch_seconds
+        self.num_workers = num_workers
+        self.seed = seed
+
+    def setup(self, stage: str) -> None:
+        """Read and check the manifest; runs once per process.
+
+        Raises:
+            UserError: The manifest has no splits, leaks between them, or lacks a feature.
+        """
+        rows = read_manifest(self.manifest)
+        if all(u.split is None for u in rows):
+            raise UserError(f"{self.manifest}: has no splits; make it with emovc prepare")
+        require_no_leaks(rows)
+        self.utterances = [u for u in rows if self._wanted(u)]
+        self.split_id = next((u.split_id for u in rows if u.split_id), None)
+        self.speakers = sorted({u.speaker for u in self.utterances if u.split == "train"})
+        self._features = open_features(
+            self.manifest,
+            self.utterances,
+            self.features,
+            self.speaker_means,
+            self.sample_rate,
+            self.hop_length,
+        )
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled training batches; order and crops depend on (seed, epoch) only."""
+        return self._loader("train", training=True)
+
+    def val_dataloader(self) -> ResumableLoader:
+        """Whole validation utterances, the longest first."""
+        return self.evaluation_loader("val")
+
+    def test_dataloader(self) -> ResumableLoader:
+        """Whole test utterances, the longest first."""
+        return self.evaluation_loader("test")
+
+    def evaluation_loader(self, split: str) -> ResumableLoader:
+        """Whole utterances of any split, the longest first."""
+        return self._loader(split, training=False)
+
+    def of_split(self, split: str) -> list[Utterance]:
+        """Utterances of one split.
+
+        Raises:
+            UserError: It has none.
+        """
+        rows = [u for u in self.utterances if u.split == split]
+        if not rows:
+            raise UserError(
+                f"{self.manifest}: split {split} is empty; prepare it with another split"
+            )
+        return rows
+
+    def _loader(self, split: str, training: bool) -> ResumableLoader:
+        utterances = self.of_split(split)
+        partners = Partners(
+            utterances, self.grouping, self.reference_speaker, self.reference_emotion
+        )
+        names = {name: i for i, name in enumerate(self.speakers)}
+        dataset = SpeechDataset(
+            utterances, partners, names, self._features, self.sample_rate, self.hop_length
+        )
+        rank, n_ranks = (
+            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        )
+        frames = [self._frames(utterances[i]) for i in partners.indices]
+        size = self.batch_size * n_ranks
+        most = None
+        if self.batch_seconds is not None:
+            most = int(self.batch_seconds * n_ranks * self.sample_rate / self.hop_length)
+        if not training:
+            fixed = evaluation_batches(frames, size, most, n_ranks)
+            plan = partial(_same, fixed)
+        elif self.crop is not None:
+            plan = partial(crop_batches, frames, self.crop, size, self.seed)
+        else:
+            plan = partial(bucket_batches, frames, size, most, self.seed, n_ranks=n_ranks)
+        batches = PlannedBatches(plan, rank, n_ranks)
+        if not len(batches):
+            raise UserError(
+                f"{self.manifest}: split {split} has {len(frames)} utterances, too few for a batch"
+                f" of {size}; lower data.batch_size"
+            )
+        pin = torch.cuda.is_available()
+        return ResumableLoader(dataset, batches, collate, self.num_workers, pin)
+
+    def _frames(self, utterance: Utterance) -> int:
+        return int(utterance.seconds * self.sample_rate) // self.hop_length
+
+    def _wanted(self, utterance: Utterance) -> bool:
+        """Whether the utterance takes part; short ones are still evaluated."""
+        if self.emotions is not None and utterance.emotion not in self.emotions:
+            return False
+        if utterance.split == "unused":
+            return False
+        too_short = utterance.split == "train" and utterance.seconds < self.min_seconds
+        return not too_short and utterance.seconds <= self.max_seconds
+
+
+def _same(batches: list[list[Request]], epoch: int) -> list[list[Request]]:
+    """The same batches in every epoch."""
+    return batches

@@ -1,0 +1,115 @@
+"""The feature store: shards of numbers with an index, appended to and never rewritten.
+
+``<root>/<name>-<key>/`` holds ``meta.json`` (the extractor's arguments, hashed to the key) and
+shards: ``<shard>.npy`` with the values of many utterances one after the other, and
+``<shard>.json`` saying where each begins. Values are filed under the SHA-256 of the audio file, so a file that changes is
+never served an old value, and renamed files keep theirs. A shard counts once its JSON is there,
+which is renamed into place last; so a killed extraction loses its unfinished shard only.
+"""
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emovc.common.errors import UserError
+from emovc.common.files import atomic_path, read_json, short_hash, write_json
+
+
+def store_folder(root: Path, name: str, settings: dict[str, Any]) -> Path:
+    """Folder of a feature made with ``settings``."""
+    return root / f"{name}-{short_hash(settings)}"
+
+
+class ShardWriter:
+    """Collects the values of one feature and writes them shard by shard.
+
+    Args:
+        folder: The feature's folder.
+        name: The feature's name.
+        settings: The extractor's arguments.
+    """
+
+    def __init__(self, folder: Path, name: str, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self._values: list[np.ndarray] = []
+        self._index: dict[str, list[int]] = {}
+        self._rows = 0
+        if not (folder / "meta.json").exists():
+            write_json(folder / "meta.json", {"name": name, "settings": settings})
+
+    def add(self, sha256: str, value: np.ndarray) -> None:
+        """Add one file's value: (T,) or (T, D) per frame, or (1, D) for the utterance."""
+        rows = value.reshape(len(value), -1).astype(np.float32)
+        self._index[sha256] = [self._rows, len(rows)]
+        self._values.append(rows)
+        self._rows += len(rows)
+
+    def flush(self) -> None:
+        """Write what was added since the last time as one shard."""
+        if not self._values:
+            return
+        stem = uuid.uuid4().hex
+        with atomic_path(self.folder / f"{stem}.npy") as temporary:
+            np.save(temporary, np.concatenate(self._values))
+        write_json(self.folder / f"{stem}.json", self._index)
+        self._values, self._index, self._rows = [], {}, 0
+
+
+class FeatureStore:
+    """Read access to one feature, memory-mapped.
+
+    Args:
+        folder: The feature's folder.
+
+    Raises:
+        UserError: The folder holds no feature.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        meta = read_json(folder / "meta.json")
+        self.name: str = meta["name"]
+        self.settings: dict[str, Any] = meta["settings"]
+        self._index: dict[str, tuple[str, int, int]] = {}
+        for path in sorted(folder.glob("*.json")):
+            if path.name != "meta.json" and not path.name.startswith("."):
+                rows = json.loads(path.read_text(encoding="utf-8"))
+                self._index.update({k: (path.stem, first, n) for k, (first, n) in rows.items()})
+        self._shards: dict[str, np.ndarray] = {}
+
+    def __contains__(self, sha256: str) -> bool:
+        """Whether the value of the file of this hash is here."""
+        return sha256 in self._index
+
+    def get(self, sha256: str, start: int = 0, rows: int | None = None) -> np.ndarray:
+        """Value of a file, (T, D), or at most ``rows`` of its frames from ``start`` on."""
+        shard, first, count = self._index[sha256]
+        if shard not in self._shards:
+            self._shards[shard] = np.load(self.folder / f"{shard}.npy", mmap_mode="r")
+        stop = count if rows is None else min(start + rows, count)
+        return self._shards[shard][first + min(start, stop) : first + stop]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the memory maps out: a loader process opens its own."""
+        return {**self.__dict__, "_shards": {}}
+
+
+def open_store(root: Path, name: str) -> FeatureStore:
+    """Open a feature by its name, or by ``name-key`` where it was extracted in several ways.
+
+    Raises:
+        UserError: There is no such feature, or more than one.
+    """
+    folders = sorted(path.parent for path in root.glob(f"{name}*/meta.json"))
+    found = [f for f in folders if f.name == name or f.name.rpartition("-")[0] == name]
+    if not found:
+        raise UserError(f"{root}: holds no feature {name!r}; extract it with emovc prepare")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UserError(
+            f"{root}: feature {name!r} was extracted in several ways; name one: {names}"
+        )
+    return FeatureStore(found[0])

@@ -1,0 +1,187 @@
+"""Training and its kin: Lightning's command line with the few things a run needs beside it."""
+
+import subprocess
+import uuid
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import (
+    ArgsType,
+    LightningArgumentParser,
+    LightningCLI,
+    SaveConfigCallback,
+)
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from emovc.common.audio import LogMel
+from emovc.common.errors import UserError
+from emovc.common.files import read_json, write_json, write_text
+from emovc.common.parsing import one_line
+from emovc.common.quiet import quieten
+
+FRONTEND = "model.init_args.model.init_args.frontend.init_args"
+
+
+class RunParser(LightningArgumentParser):
+    """Lightning's parser with errors of one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the message, without the lines jsonargparse breaks it into."""
+        if isinstance(ex, UserError):
+            raise ex
+        raise UserError(one_line(message)) from None
+
+
+class RunRecord(SaveConfigCallback):
+    """Writes the resolved config beside the checkpoints and gives it to every logger.
+
+    Lightning alone logs the model's arguments only; comparing runs needs corpus, split, seed, mel
+    and code version too.
+    """
+
+    record: dict[str, Any] = {}
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Called on rank zero before the run starts."""
+        if stage != "fit":
+            return
+        text = self.parser.dump(self.config, skip_none=False)
+        if not Path(trainer.default_root_dir, "config.yaml").exists():
+            write_text(Path(trainer.default_root_dir) / "config.yaml", text)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        mels = (m.mel_id for m in pl_module.modules() if isinstance(m, LogMel))
+        self.record = {
+            "corpus": ",".join(sorted({u.corpus for u in data.utterances})),
+            "split_id": data.split_id,
+            "seed": data.seed,
+            "mel_id": next(mels, None),
+            "commit": code_version(),
+        }
+        for logger in trainer.loggers:
+            logger.log_hyperparams({**yaml.safe_load(text), **self.record})
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let a checkpoint say where it is from."""
+        checkpoint["record"] = self.record
+
+
+def code_version() -> str:
+    """Commit of the checkout this code runs from, with a mark if files differ, or ``unknown``."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return result.stdout.strip() or "unknown"
+
+
+class RunCLI(LightningCLI):
+    """Lightning's command line plus the run's folder and the links from model to data."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Use the parser with short errors. The signature is Lightning's."""
+        parser = RunParser(**{**kwargs, "allow_abbrev": False})
+        parser.add_argument("-c", "--config", action="config", help="YAML file; later ones win.")
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's folder, and link what the user states once.
+
+        Links go from model to data only: Lightning loses the others in checkpoints.
+        """
+        parser.add_argument("--run", type=str | None, default=None, help="Folder of the run.")
+        parser.add_argument(
+            "--resume", type=bool, default=False, help="Go on with the run in that folder."
+        )
+        for name in ("sample_rate", "hop_length"):
+            parser.link_arguments(f"{FRONTEND}.{name}", f"data.init_args.{name}")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=_seed)
+
+    def before_instantiate_classes(self) -> None:
+        """Point everything that writes to the run's folder."""
+        config = self.config if self.subcommand is None else self.config[self.subcommand]
+        if self.subcommand != "fit":
+            config.trainer.logger = False
+            config.trainer.callbacks = []
+            return
+        folder = Path(config.run or "runs/unnamed")
+        last = folder / "checkpoints" / "last.ckpt"
+        if config.resume:
+            config.ckpt_path = str(last) if last.exists() else None
+        elif (folder / "config.yaml").exists():
+            raise UserError(
+                f"{folder}: holds a run; add --resume=true to go on with it, or --run OTHER"
+            )
+        config.trainer.default_root_dir = str(folder)
+        for logger in config.trainer.logger or []:
+            _place_logger(logger, folder)
+
+    def _parse_ckpt_path(self) -> None:
+        """Let the config win over the checkpoint's arguments.
+
+        Lightning does the reverse: resuming with another learning rate would silently train with
+        the old one (Lightning-AI/pytorch-lightning#21455).
+        """
+
+
+def _seed(value: Any) -> int:
+    """Seed of the data: ``seed_everything`` may also be true or false."""
+    return 0 if isinstance(value, bool) or value is None else int(value)
+
+
+def _place_logger(logger: Any, folder: Path) -> None:
+    """Fill in folder, name and identity of a logger that asks for them."""
+    arguments = logger.init_args
+    if "save_dir" in arguments and arguments.save_dir is None:
+        arguments.save_dir = str(folder)
+    if "run_id" in arguments and arguments.run_id is None:
+        record = folder / "run.json"
+        if not record.exists():
+            write_json(record, {"id": uuid.uuid4().hex[:12]})
+        arguments.run_id = read_json(record)["id"]
+        arguments.name = arguments.name or "/".join(folder.parts[-2:])
+
+
+def cli(args: ArgsType = None, run: bool = True) -> RunCLI:
+    """Parse ``args`` (default: the command line), build the objects, run the subcommand."""
+    quieten()
+    defaults = {"default_config_files": [str(files("emovc.common") / "defaults.yaml")]}
+    return RunCLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        seed_everything_default=1234,
+        save_config_callback=RunRecord if run else None,
+        save_config_kwargs={"save_to_log_dir": False},
+        parser_kwargs=dict.fromkeys(LightningCLI.subcommands(), defaults) if run else defaults,
+        args=args,
+        run=run,
+    )
+
+
+def main(subcommand: str, args: list[str]) -> None:
+    """Run ``emovc fit`` and its kin."""
+    for option, value in zip(args, args[1:], strict=False):
+        if option in ("-c", "--config"):
+            _check_yaml(Path(value))
+    try:
+        cli([subcommand, *args])
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {str(error).splitlines()[0]}") from None
+
+
+def _check_yaml(path: Path) -> None:
+    """Refuse a config file that isn't there or is no YAML, by name."""
+    try:
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"{path}: no such config file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: is no YAML ({reason})") from None

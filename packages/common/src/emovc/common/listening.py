@@ -1,0 +1,99 @@
+"""The listening set: the same few conversions in every run of a corpus, heard as training goes."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from emovc.common.conversion import CopySynthesis, Vocoder
+from emovc.common.convert import load_vocoder
+from emovc.common.errors import UserError
+from emovc.common.evaluator import Clip, PairConverter, draw_pair
+from emovc.common.loggers import WandbCurves
+from emovc.common.manifest import Utterance
+from emovc.common.pairs import Pair, conversion_pairs
+from emovc.common.wav import write_wav
+
+
+class ListeningSet(L.Callback):
+    """Converts a fixed set of validation pairs after validations, and logs what comes out.
+
+    Files go to ``<run>/media/<step>/``, and to W&B as one table ``media/audio`` whose rows have the
+    same ids in every run, with ``media/mel`` and ``media/f0``. A corpus without parallel sentences
+    is listened to by conversion towards itself, and a vocoder by copy-synthesis.
+
+    Args:
+        n_pairs: Conversions.
+        every_n_validations: Validations from one listening to the next.
+        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+    """
+
+    def __init__(
+        self, n_pairs: int = 4, every_n_validations: int = 5, vocoder: str | None = None
+    ) -> None:
+        self.n_pairs = n_pairs
+        self.every_n_validations = every_n_validations
+        self.vocoder = vocoder
+        self._validations = 0
+        self._voice: Vocoder | None = None
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Convert and log, if it is time."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        self._validations += 1
+        if (self._validations - 1) % self.every_n_validations:
+            return
+        device_ids = [pl_module.device.index] if pl_module.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=device_ids):  # leave training's random state alone
+            self._listen(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Validations so far."""
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._validations = state_dict["validations"]
+
+    def _listen(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        converter = self._converter(pl_module, data.manifest)
+        if converter is None:
+            return
+        folder = Path(trainer.default_root_dir) / "media" / f"{trainer.global_step:08d}"
+        heard: dict[str, dict[str, Clip]] = {}
+        for pair in listening_pairs(data.of_split("val"), self.n_pairs):
+            clips = converter.clips(pair)
+            heard[pair.id] = clips
+            for row in ("source", "model", "target"):
+                write_wav(folder / f"{pair.id}.{row}.wav", clips[row].wav, converter.rate)
+            draw_pair(pair, clips, converter.converter.frontend, folder)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbCurves):
+                samples = trainer.callback_metrics.get("progress/samples")
+                logger.log_media(heard, folder, converter.rate, float(samples or 0))
+
+    def _converter(self, pl_module: L.LightningModule, manifest: Path) -> PairConverter | None:
+        """What is listened to: the module's converter, or its vocoder, or nothing."""
+        model: Any = getattr(pl_module, "model", None)
+        generator: Any = getattr(pl_module, "generator", None)
+        if generator is not None:
+            copy = CopySynthesis(generator.frontend)
+            return PairConverter(copy, generator, manifest, device=pl_module.device)
+        if not hasattr(model, "convert"):
+            return None
+        if self._voice is None:
+            folder = Path(self.vocoder) if self.vocoder else None
+            self._voice = load_vocoder(folder, model, str(pl_module.device))
+        return PairConverter(model, self._voice, manifest, device=pl_module.device)
+
+
+def listening_pairs(utterances: list[Utterance], n_pairs: int) -> list[Pair]:
+    """The pairs of a corpus that every run listens to; without parallel sentences, single ones."""
+    try:
+        return conversion_pairs(utterances, n_pairs)
+    except UserError:
+        alone = sorted(utterances, key=lambda u: u.sha256)[:n_pairs]
+        return [Pair(u.id.replace("/", "_"), u, u, None) for u in alone]

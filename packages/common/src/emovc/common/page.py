@@ -1,0 +1,88 @@
+"""Static pages to listen to: plain HTML beside the audio, no scripts, no outside host."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+from emovc.common.files import write_text
+from emovc.common.scores import METRICS, Summary, cell
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
+       color: #222; background: #fff; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { border-bottom: 1px solid #ddd; padding: .35rem .7rem; text-align: left; }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+section { border-top: 2px solid #eee; padding: 1rem 0; }
+section div { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+figure { margin: 0; } figcaption { color: #666; } audio { width: 15rem; }
+img { max-width: min(100%, 34rem); }
+.scroll { overflow-x: auto; } .caption { color: #666; }
+"""
+
+
+class Sample(NamedTuple):
+    """One sentence of the page.
+
+    Attributes:
+        title: Heading.
+        text: What is said.
+        audio: Audio files relative to the page, by name.
+        pictures: Pictures relative to the page.
+    """
+
+    title: str
+    text: str
+    audio: Mapping[str, str]
+    pictures: Sequence[str]
+
+
+def score_table(rows: Mapping[str, Mapping[str, Summary]], first: str) -> str:
+    """Table of scores in HTML; metrics that no row has are left out."""
+    used = [m for m in METRICS if any(metrics[m].n for metrics in rows.values())]
+    head = "".join(f"<th>{escape(name)}</th>" for name in [first, *(METRICS[m] for m in used)])
+    body = ""
+    for name, metrics in rows.items():
+        cells = "".join(f'<td class="number">{escape(cell(metrics[m]))}</td>' for m in used)
+        body += f"<tr><th>{escape(name)}</th>{cells}</tr>\n"
+    return f'<div class="scroll"><table><tr>{head}</tr>\n{body}</table></div>'
+
+
+def write_page(
+    path: Path, title: str, caption: str, tables: Sequence[str], samples: Sequence[Sample]
+) -> None:
+    """Write a page.
+
+    Args:
+        path: HTML file.
+        title: Title.
+        caption: How the numbers came about.
+        tables: Tables in HTML.
+        samples: Sentences with players and pictures.
+    """
+    parts = [f"<h1>{escape(title)}</h1>", *tables, f'<p class="caption">{escape(caption)}</p>']
+    parts += map(_section, samples)
+    html = (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width">\n'
+        f"<title>{escape(title)}</title><style>{STYLE}</style>\n<body>\n"
+    )
+    write_text(path, html + "\n".join(parts) + "\n</body></html>\n")
+
+
+def _section(sample: Sample) -> str:
+    """One sentence: players and pictures."""
+    players = "".join(
+        f"<figure><figcaption>{escape(name)}</figcaption>"
+        f'<audio controls preload="none" src="{escape(file)}"></audio></figure>\n'
+        for name, file in sample.audio.items()
+    )
+    images = "".join(
+        f'<img src="{escape(file)}" alt="{escape(sample.title)}" loading="lazy">\n'
+        for file in sample.pictures
+    )
+    return (
+        f"<section><h2>{escape(sample.title)}</h2><p>{escape(sample.text)}</p>\n"
+        f"<div>{players}</div><div>{images}</div></section>"
+    )

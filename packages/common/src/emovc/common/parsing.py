@@ -1,0 +1,99 @@
+"""Command-line parsers whose errors are one line."""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn, get_args, get_origin
+
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ArgumentParser
+
+from emovc.common.errors import UserError
+
+
+def one_line(message: str) -> str:
+    """The point of jsonargparse's message, which quotes whole subtrees over many lines.
+
+    Args:
+        message: What jsonargparse says.
+
+    Returns:
+        Key and problem, and where to look.
+    """
+    text = " ".join(message.split())
+    key = ".".join(dict.fromkeys(re.findall(r'(?:Parser key|key) "([\w.]+)"', text)))
+    for pattern in (
+        r"Option '[^']+' is not accepted",
+        r"Problem with given class_path '[^']+': [^-]+?(?= - |$)",
+        r"Expected a <[^>]+>\. Got value: [^\s;]+",
+        r"Unable to load config [^-]+?(?= - |$)",
+    ):
+        found = re.search(pattern, text)
+        if found:
+            return f"{key or 'arguments'}: {found[0].strip()}; correct it, or see --help"
+    return re.sub(r" Given value type:.*", "", text)
+
+
+class OneLineErrors(ArgumentParser):
+    """A parser that raises what is wrong instead of printing its usage and exiting."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the message, without the lines jsonargparse breaks it into."""
+        if isinstance(ex, UserError):
+            raise ex
+        raise UserError(one_line(message)) from None
+
+
+def run_function(
+    function: Callable[..., None],
+    args: list[str],
+    command: str,
+    many: str | None = None,
+    out: bool = False,
+) -> None:
+    """Run a typed function from the command line.
+
+    Parameters without a default are positional, the others options; ``--config FILE`` reads both.
+    Lists take one or more words, and may be given several times.
+
+    Args:
+        function: What to run; its signature and docstring make the help.
+        args: Words of the command line.
+        command: Name shown in the help.
+        many: Positional parameter that takes one or more words.
+        out: Write the parameter ``out`` as ``-o``.
+
+    Raises:
+        UserError: The words don't fit.
+    """
+    described = parse_docstring(function.__doc__ or "")
+    about = {p.arg_name: p.description for p in described.params}
+    parameters = inspect.signature(function).parameters
+    lists = {name: _item_type(p.annotation) for name, p in parameters.items()}
+    apart: set[str | int] = {name for name, item in lists.items() if item}
+    apart |= {"out"} if out else set()
+    parser = OneLineErrors(
+        prog=f"emovc {command}", description=described.short_description, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="YAML file with these arguments.")
+    parser.add_function_arguments(function, as_positional=True, skip=apart)
+    for name, item in lists.items():
+        if item and name == many:
+            parser.add_argument(name, nargs="+", type=item, help=about[name])
+        elif item:
+            parser.add_argument(
+                f"--{name}", action="extend", nargs="+", type=item, help=about[name]
+            )
+    if out:
+        kind = parameters["out"].annotation
+        parser.add_argument("-o", "--out", type=kind, required=True, help=about["out"])
+    built = parser.instantiate_classes(parser.parse_args(args))
+    function(**{name: built[name] for name in parameters})
+
+
+def _item_type(annotation: Any) -> type | None:
+    """``X`` of ``list[X]`` or ``list[X] | None``, else nothing."""
+    for option in (annotation, *get_args(annotation)):
+        if get_origin(option) is list:
+            return get_args(option)[0]
+    return None

@@ -1,0 +1,166 @@
+"""From weights on disk to a network: exported folders, runs and checkpoints, without Lightning.
+
+A checkpoint and an exported folder both hold the constructor call (``class_path`` and
+``init_args``) beside the weights. Only classes below ``emovc`` are built from them, and no pickle
+is read: weights are safetensors, or checkpoints read with ``weights_only=True``.
+"""
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from torch import Tensor, nn
+
+from emovc.common.errors import UserError
+from emovc.common.weights import load_exactly, read_weights
+
+Network = TypeVar("Network", bound=nn.Module)
+PREFIX = "model."
+
+
+def build(config: Any, where: str) -> Any:
+    """Build what a ``class_path`` and ``init_args`` describe, nested to any depth.
+
+    Args:
+        config: A configuration value; what is no such description is returned as it is.
+        where: File it stands in, for messages.
+
+    Raises:
+        UserError: A class isn't one of emovc's or doesn't know an argument.
+    """
+    if isinstance(config, list):
+        return [build(item, where) for item in config]
+    if not isinstance(config, dict):
+        return config
+    if "class_path" not in config:
+        return {key: build(value, where) for key, value in config.items()}
+    path = str(config["class_path"])
+    module, _, name = path.rpartition(".")
+    if not module.startswith("emovc."):
+        raise UserError(f"{where}: class {path} is not part of emovc and is not built from a file")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise UserError(
+            f"{where}: class {path} does not exist; was it made by a newer emovc?"
+        ) from None
+    arguments = {k: build(v, where) for k, v in (config.get("init_args") or {}).items()}
+    unknown = sorted(arguments.keys() - inspect.signature(kind).parameters.keys())
+    if unknown:
+        known = ", ".join(inspect.signature(kind).parameters)
+        raise UserError(f"{where}: {path} has no setting {unknown[0]!r}; it has {known}")
+    return kind(**arguments)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a training checkpoint.
+
+    Raises:
+        UserError: The file is absent, truncated, or no checkpoint of emovc.
+    """
+    checkpoint = read_weights(path)
+    if not checkpoint.keys() >= {"state_dict", "hyper_parameters"}:
+        raise UserError(f"{path}: is no training checkpoint of emovc; use a file from checkpoints/")
+    return checkpoint
+
+
+def load_checkpoint(
+    path: Path, kind: type[Network], settings: dict[str, Any] | None = None
+) -> Network:
+    """Build and load the network that a training checkpoint calls ``model``.
+
+    Args:
+        path: Checkpoint file.
+        kind: Class it must be of.
+        settings: Constructor arguments to override.
+
+    Raises:
+        UserError: The checkpoint can't be used.
+    """
+    checkpoint = read_checkpoint(path)
+    config = checkpoint["hyper_parameters"].get("model")
+    weights = {
+        key.removeprefix(PREFIX): value
+        for key, value in checkpoint["state_dict"].items()
+        if key.startswith(PREFIX)
+    }
+    return _load(config, weights, kind, settings, path)
+
+
+def load_folder(
+    folder: Path, kind: type[Network], settings: dict[str, Any] | None = None
+) -> Network:
+    """Build and load an exported network: ``config.yaml`` and ``model.safetensors``.
+
+    Raises:
+        UserError: The folder can't be used.
+    """
+    config, weights = folder / "config.yaml", folder / "model.safetensors"
+    if not config.is_file():
+        raise UserError(f"{config}: is missing; emovc export RUN {folder} writes it")
+    parsed = yaml.safe_load(config.read_text(encoding="utf-8"))
+    if not isinstance(parsed, dict):
+        raise UserError(f"{config}: does not describe a model; export it again")
+    return _load(parsed.get("model"), read_weights(weights), kind, settings, weights)
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint that a path names: a file, or a run's last one.
+
+    Raises:
+        UserError: There is none.
+    """
+    if path.is_file():
+        return path
+    last = path / "checkpoints" / "last.ckpt"
+    if not last.is_file():
+        raise UserError(
+            f"{path}: neither a run (checkpoints/last.ckpt), a checkpoint, nor an exported folder"
+            " (model.safetensors)"
+        )
+    return last
+
+
+def load_converter(path: Path, settings: dict[str, Any] | None = None) -> Any:
+    """Load the converter of an exported folder, a run, or a checkpoint.
+
+    Args:
+        path: Any of the three; of a run its last checkpoint.
+        settings: Constructor arguments to override, such as what a conversion takes over.
+
+    Returns:
+        A :class:`~emovc.common.conversion.Converter`, in eval mode on the CPU.
+
+    Raises:
+        UserError: The path holds no converter.
+    """
+    if (path / "model.safetensors").is_file():
+        loaded = load_folder(path, nn.Module, settings)
+    else:
+        loaded = load_checkpoint(find_checkpoint(path), nn.Module, settings)
+    if not hasattr(loaded, "convert"):
+        raise UserError(f"{path}: holds a {type(loaded).__name__}, which converts no speech")
+    return loaded
+
+
+def _load(
+    config: Any,
+    weights: dict[str, Tensor],
+    kind: type[Network],
+    settings: dict[str, Any] | None,
+    where: Path,
+) -> Network:
+    """Build from a description, load the weights, and mark what was loaded as pretrained."""
+    if not isinstance(config, dict) or "class_path" not in config:
+        raise UserError(f"{where}: does not say what model it holds; was it made by emovc fit?")
+    config = {**config, "init_args": {**(config.get("init_args") or {}), **(settings or {})}}
+    network = build(config, str(where))
+    if not isinstance(network, kind):
+        raise UserError(f"{where}: holds a {type(network).__name__}, not a {kind.__name__}")
+    load_exactly(network, weights, where)
+    for module in network.modules():
+        if hasattr(module, "pretrained"):
+            vars(module)["pretrained"] = True
+    return network.eval()

@@ -1,0 +1,29 @@
+"""Lightning's advertisements and hints that don't apply, kept out of the output."""
+
+import logging
+import os
+import warnings
+
+HINTS = (
+    ".*does not have many workers.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*bottleneck.*",
+    ".*args parameter is intended to run from within Python.*",
+    ".*module\\(s\\) in eval mode at the start of training.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+)
+
+
+def quieten() -> None:
+    """Filter them; everything else still gets through."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    for message in HINTS:
+        warnings.filterwarnings("ignore", message)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_worth_reading)
+
+
+def _worth_reading(record: logging.LogRecord) -> bool:
+    """Drop lines about loggers to buy and accelerators that aren't there."""
+    text = record.getMessage()
+    return "litlogger" not in text and not text.startswith(("TPU available", "HPU available"))

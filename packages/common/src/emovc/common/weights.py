@@ -1,0 +1,113 @@
+"""Weights from and to disk: tensors only, whole files only, and every name accounted for."""
+
+import hashlib
+import inspect
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from emovc.common.errors import UserError
+from emovc.common.files import atomic_path, read_json
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU: safetensors by the file's ending, else PyTorch's format.
+
+    Only tensors and plain containers are unpickled (``weights_only=True``).
+
+    Raises:
+        UserError: The file is absent, truncated, or holds other pickled objects.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+            raise UserError(
+                f"{path}: holds pickled objects beside its tensors (a fairseq checkpoint?), which "
+                "emovc doesn't load; save its tensors alone as .safetensors where you trust it"
+            ) from None
+        raise _damaged(path) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError):
+        raise _damaged(path) from None
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path}: holds a {type(loaded).__name__}, not a table of named weights")
+    return loaded
+
+
+def _damaged(path: Path) -> UserError:
+    """The file's bytes are no checkpoint."""
+    return UserError(f"{path}: not a whole checkpoint (truncated?); copy or download it again")
+
+
+def load_exactly(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
+    """Load weights of which none is missing, left over or of another shape.
+
+    Args:
+        module: Network to fill.
+        state: Weights by name.
+        source: Where they are from, for the message.
+
+    Raises:
+        UserError: They don't fit; one example of each kind of misfit is named.
+    """
+    own = module.state_dict()
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    misshapen = [name for name in own if name in state and own[name].shape != state[name].shape]
+    complaints = []
+    if missing:
+        complaints.append(f"{len(missing)} weights are missing ({missing[0]} ...)")
+    if unexpected:
+        complaints.append(f"{len(unexpected)} are unknown ({unexpected[0]} ...)")
+    if misshapen:
+        name = misshapen[0]
+        shapes = f"{tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+        complaints.append(f"{len(misshapen)} have another shape ({name}: {shapes} ...)")
+    if complaints:
+        raise UserError(
+            f"{source}: doesn't fit this {type(module).__name__}: {', '.join(complaints)}; "
+            "take the checkpoint and the configuration from the same place"
+        )
+    module.load_state_dict(state)
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write a network's weights as safetensors, atomically."""
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(state, temporary)
+
+
+def read_settings(path: Path, kind: type[nn.Module]) -> dict[str, Any]:
+    """The ``settings`` in the ``config.json`` of a folder written by ``save_pretrained``.
+
+    Args:
+        path: The ``config.json``.
+        kind: Class whose constructor they must suit.
+
+    Raises:
+        UserError: The file is absent or for another class.
+    """
+    config = read_json(path)
+    settings = config.get("settings") if isinstance(config, dict) else None
+    if not isinstance(settings, dict) or settings.keys() - inspect.signature(kind).parameters:
+        raise UserError(f"{path}: not the settings of a {kind.__name__}; save it again")
+    return settings
+
+
+def weights_hash(module: nn.Module) -> str:
+    """Twelve hexadecimal digits that identify a network's weights, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,106 @@
+"""How the F0 converter P is trained, which nobody else ships."""
+
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from emovc.common.batch import Batch
+from emovc.common.errors import UserError
+from emovc.common.pretrained import load_converter
+from emovc.speechflow.converter import Inputs, SpeechFlow
+from emovc.speechflow.losses import f0_loss
+from emovc.speechflow.pitch import f0_bins, f0_one_hot
+from emovc.speechflow.resampling import RandomResampling
+from emovc.speechflow.training import resampled_inputs
+
+
+class LitF0Converter(L.LightningModule):
+    """Train the F0 converter of a trained SpeechFlow.
+
+    The converter hears the mel as it is and the F0 warped, and must give the F0 as it is: the
+    target is **not** resampled, or validation loss would rise while training loss falls.
+
+    Args:
+        model: A converter with an ``f0_converter``; the rest of it is loaded from ``init_from``.
+        init_from: Run, checkpoint or exported folder of the SpeechFlow it belongs to.
+        resampling: Random resampling of the F0.
+        optimizer: Builds the optimiser from the parameters.
+    """
+
+    def __init__(
+        self,
+        model: SpeechFlow,
+        init_from: str | None = None,
+        resampling: RandomResampling | None = None,
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-4),
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        if model.f0_converter is None:
+            raise ValueError("model.f0_converter is what this trains; configure one")
+        self.model = model
+        self.init_from = init_from
+        self.resampling = resampling
+        self.optimizer = optimizer
+        for part in (model.net, model.speaker):
+            part.requires_grad_(False)
+
+    def setup(self, stage: str) -> None:
+        """Load the trained SpeechFlow.
+
+        Raises:
+            UserError: None is named, or it has other sizes.
+        """
+        if self.init_from is None:
+            raise UserError(
+                "model.init_from: names no SpeechFlow to train the F0 converter for; train one with"
+                " emovc fit -c configs/speechflow_nemo.yaml and give --model.init_from RUN"
+            )
+        trained = load_converter(Path(self.init_from))
+        weights = {
+            k: v for k, v in trained.state_dict().items() if not k.startswith("f0_converter.")
+        }
+        own = self.model.state_dict()
+        wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
+        if wrong:
+            raise UserError(
+                f"{self.init_from}: {wrong[0]} does not fit this config's model; use the same net"
+                " and speaker settings as that run"
+            )
+        self.model.load_state_dict(weights, strict=False)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross-entropy of one batch."""
+        inputs = self.model.inputs(batch)
+        _, f0 = resampled_inputs(inputs, self.resampling)
+        loss, _ = self._loss(inputs, f0, self.resampling)
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Cross-entropy and voicing error of whole utterances, nothing warped."""
+        inputs = self.model.inputs(batch)
+        frames = int(inputs.mask.sum())
+        loss, logits = self._loss(inputs, inputs.f0, None)
+        voiced = logits.argmax(1) > 0
+        wrong = ((voiced != (f0_bins(inputs.f0) > 0)) * inputs.mask).sum() / inputs.mask.sum()
+        self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=frames)
+        self.log("val/voicing_error", wrong, sync_dist=True, batch_size=frames)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Optimiser of the F0 converter alone."""
+        assert self.model.f0_converter is not None
+        return self.optimizer(self.model.f0_converter.parameters())
+
+    def _loss(
+        self, inputs: Inputs, f0: Tensor, resampling: RandomResampling | None
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy against the F0 of ``inputs``, and the logits (B, K, T)."""
+        assert self.model.f0_converter is not None
+        one_hot = f0_one_hot(f0_bins(f0))
+        mask = None if resampling is not None else inputs.mask
+        logits = self.model.f0_converter(inputs.mel, one_hot, mask, resampling)
+        return f0_loss(logits, f0_bins(inputs.f0), inputs.mask, "ce"), logits

@@ -1,0 +1,134 @@
+"""How SpeechFlow is trained."""
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from emovc.common.batch import Batch
+from emovc.speechflow.converter import Inputs, SpeechFlow
+from emovc.speechflow.cycle import CycleLoss, code_mask
+from emovc.speechflow.losses import F0Loss, code_deviation, f0_loss, masked_mse
+from emovc.speechflow.model import Codes
+from emovc.speechflow.pitch import f0_bins, f0_one_hot
+from emovc.speechflow.resampling import RandomResampling, apply_warp
+
+
+class LitSpeechFlow(L.LightningModule):
+    """Train SpeechFlow, with the cycle loss or without.
+
+    Args:
+        model: The converter whose autoencoder is trained.
+        resampling: Random resampling of what the content and pitch encoders hear; ``None`` turns
+            it off, which lets the rhythm into their codes.
+        cycle: The cycle loss; it needs a network with an F0 head.
+        mel_weight: Weight of the reconstruction (authors: 1, with the cycle loss 0.2).
+        f0_weight: Weight of the F0 head's loss (authors: 1 with the cycle loss).
+        f0_kind: Loss of the F0 head.
+        optimizer: Builds the optimiser from the parameters.
+    """
+
+    def __init__(
+        self,
+        model: SpeechFlow,
+        resampling: RandomResampling | None = None,
+        cycle: CycleLoss | None = None,
+        mel_weight: float = 1.0,
+        f0_weight: float = 0.0,
+        f0_kind: F0Loss = "mse_onehot",
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=1e-4),
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        if (cycle is not None or f0_weight > 0) and model.net.f0_head is None:
+            raise ValueError("the cycle loss and f0_weight need net.f0_head_dim above 0")
+        self.model = model
+        self.resampling = resampling
+        self.cycle = cycle
+        self.mel_weight = mel_weight
+        self.f0_weight = f0_weight
+        self.f0_kind: F0Loss = f0_kind
+        self.optimizer = optimizer
+
+    def setup(self, stage: str) -> None:
+        """Load what isn't learned here."""
+        self.model.load_encoders()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        inputs = self.model.inputs(batch)
+        mel, f0 = resampled_inputs(inputs, self.resampling)
+        one_hot = f0_one_hot(f0_bins(f0))
+        codes = self.model.net.encode(mel, one_hot, inputs.mel, resampling=self.resampling)
+        pred = self.model.net.decode(codes, inputs.speaker)
+        terms = {"mel": self.mel_weight * masked_mse(pred, inputs.mel, inputs.mask)}
+        if self.f0_weight > 0:
+            output, bins = self.model.net.decode_f0(codes), f0_bins(inputs.f0)
+            terms["f0"] = self.f0_weight * f0_loss(output, bins, inputs.mask, self.f0_kind)
+        if self.cycle is not None:
+            terms |= self.cycle(
+                self.model.net,
+                inputs,
+                batch.speaker,
+                codes,
+                self.resampling,
+                self.f0_kind,
+                self.global_step,
+            )
+        loss = torch.stack([v for k, v in terms.items() if not k.endswith("_raw")]).sum()
+        self._log_codes(codes, inputs.mask, "train")
+        self.log_dict({f"train/loss_{k}": v.detach() for k, v in terms.items()})
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Reconstruction of whole utterances without resampling; every frame weighs the same."""
+        inputs = self.model.inputs(batch)
+        net, mask = self.model.net, inputs.mask
+        codes = net.encode(inputs.mel, f0_one_hot(f0_bins(inputs.f0)), inputs.mel, mask)
+        pred = net.decode(codes, inputs.speaker, mask)
+        frames = int(mask.sum())
+        loss = masked_mse(pred, inputs.mel, mask)
+        self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=frames)
+        log_mel = self.model.frontend(batch.wav)
+        n = log_mel.shape[2]
+        error = (self.model.unscale(pred[..., :n]) - log_mel).abs().mean(1) * mask[:, :n]
+        mel_l1 = error.sum() / mask.sum()
+        self.log("val/mel_l1", mel_l1, sync_dist=True, batch_size=frames)
+        if net.f0_head is not None:
+            value = f0_loss(net.decode_f0(codes, mask), f0_bins(inputs.f0), mask, self.f0_kind)
+            self.log("val/loss_f0", value, sync_dist=True, batch_size=frames)
+        self._log_codes(codes, mask, "val")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Optimiser of the autoencoder and, if there is one, the speaker table."""
+        return self.optimizer([p for p in self.parameters() if p.requires_grad])
+
+    def _log_codes(self, codes: Codes, mask: Tensor, stage: str) -> None:
+        """Standard deviation of each code: the cycle loss as published lets them shrink."""
+        valid = code_mask(mask, codes)
+        for name, code in codes._asdict().items():
+            value = code_deviation(code.detach().float(), valid)
+            self.log(f"{stage}/code_sd_{name}", value, sync_dist=stage == "val", batch_size=1)
+
+
+def resampled_inputs(inputs: Inputs, resampling: RandomResampling | None) -> tuple[Tensor, Tensor]:
+    """Warp mel and F0 alike, before the F0 is quantised.
+
+    An F0 interpolated between a voiced and an unvoiced frame is unvoiced.
+
+    Args:
+        inputs: A batch.
+        resampling: Draws the warp; ``None`` leaves the batch as it is.
+
+    Returns:
+        Warped mel (B, M, T) and normalised F0 (B, T), -1 where unvoiced.
+    """
+    if resampling is None:
+        return inputs.mel, inputs.f0
+    warp = resampling(inputs.frames, inputs.mel.shape[2])
+    unvoiced = (inputs.f0 < 0).float()
+    both = torch.stack([inputs.f0.clamp(min=0), unvoiced], dim=1)  # (B, 2, T)
+    f0, any_unvoiced = apply_warp(both, warp).unbind(1)
+    silent = (any_unvoiced > 0) | (warp.mask == 0)
+    return apply_warp(inputs.mel, warp), torch.where(silent, -1.0, f0)
