@@ -20,3 +20,15 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("needs real speech in ../shared, which is not distributed with the code")
     return folder
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of a small toy corpus with features."""
+    from emovc.common.corpora.toy import make_toy
+    from emovc.common.prepare import prepare
+
+    root = tmp_path_factory.mktemp("toy")
+    make_toy(root / "audio", n_sentences=4)
+    prepare("toy", root / "audio", root / "prepared", num_workers=1)
+    return root / "prepared" / "manifest.jsonl"

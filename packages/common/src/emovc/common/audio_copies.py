@@ -1,7 +1,7 @@
 """Copies of a corpus' audio at one rate, without outer silence, each speaker at one level."""
 
 import dataclasses
-import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from emovc.common.errors import UserError
 from emovc.common.f0 import energy_db
 from emovc.common.files import read_json, sha256_of, write_json
 from emovc.common.manifest import Utterance
+from emovc.common.progress import progress
 from emovc.common.wav import read_wav, wav_info, write_wav
 
 Result = TypeVar("Result")
@@ -48,21 +49,19 @@ def trim_silence(wav: np.ndarray, sample_rate: int, trim_db: float) -> np.ndarra
     """Cut off what is ``trim_db`` below the loudest 10 ms at both ends, but for 50 ms.
 
     Args:
-        wav: Waveform, (N,).
+        wav: Waveform of 10 ms or more, (N,).
         sample_rate: Rate in Hz.
         trim_db: Distance from the loudest frame in dB.
     """
     hop = sample_rate // 100
     energy = energy_db(wav, 2 * hop, hop, hop // 2)
-    if len(energy) == 0:
-        return wav
     loud = np.flatnonzero(energy > energy.max() - trim_db)
     margin = sample_rate // 20
     return wav[max(loud[0] * hop - margin, 0) : (loud[-1] + 1) * hop + margin]
 
 
 def active_level(wav: np.ndarray, sample_rate: int) -> Level:
-    """Mean power of the frames within 30 dB of the loudest, and the peak."""
+    """Mean power of the frames within 30 dB of the loudest, and the peak, of 10 ms or more."""
     hop = sample_rate // 100
     energy = energy_db(wav, 2 * hop, hop, hop // 2)
     active = energy[energy > energy.max() - 30]
@@ -73,9 +72,11 @@ def speaker_gains(
     utterances: Sequence[Utterance], levels: Sequence[Level], level_db: float
 ) -> dict[str, float]:
     """One factor per speaker that brings his mean level to ``level_db`` without clipping."""
+    by_speaker: dict[str, list[Level]] = defaultdict(list)
+    for utterance, level in zip(utterances, levels, strict=True):
+        by_speaker[utterance.speaker].append(level)
     gains = {}
-    for speaker in sorted({u.speaker for u in utterances}):
-        own = [v for u, v in zip(utterances, levels, strict=True) if u.speaker == speaker]
+    for speaker, own in by_speaker.items():
         gain = 10 ** ((level_db - float(np.mean([v.active_db for v in own]))) / 20)
         gains[speaker] = min(gain, 0.99 / max(v.peak for v in own))
     return gains
@@ -84,10 +85,10 @@ def speaker_gains(
 def copy_audio(
     utterances: Sequence[Utterance], out: Path, copies: Copies, num_workers: int
 ) -> list[Utterance]:
-    """Write ``<out>/audio/<id>.flac`` for each utterance; what is there already is kept.
+    """Write ``<out>/audio/<id>.flac`` for each utterance; copies newer than their file are kept.
 
     Args:
-        utterances: Utterances as read from the corpus.
+        utterances: Utterances without problems, see ``find_bad_audio``.
         out: Folder of the manifest.
         copies: How.
         num_workers: Processes.
@@ -117,7 +118,7 @@ def _level(utterance: Utterance) -> Level:
 
 def _copy(utterance: Utterance, out: Path, copies: Copies, gains: dict[str, float]) -> Utterance:
     path = out / f"{utterance.id}.flac"
-    if not path.exists():
+    if not path.exists() or path.stat().st_mtime < utterance.path.stat().st_mtime:
         wav, rate = read_wav(utterance.path, copies.sample_rate)
         if copies.trim_db is not None:
             wav = trim_silence(wav, rate, copies.trim_db)
@@ -139,8 +140,6 @@ def _parallel(
     what: str,
 ) -> list[Result]:
     """Map over utterances in processes, with a progress bar."""
-    from rich.progress import track
-
-    with ProcessPoolExecutor(num_workers or os.cpu_count()) as pool:
+    with ProcessPoolExecutor(num_workers) as pool:
         results = pool.map(work, utterances, chunksize=16)
-        return list(track(results, what, total=len(utterances), transient=True))
+        return list(progress(results, what, len(utterances)))

@@ -3,7 +3,9 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -11,8 +13,11 @@ import numpy as np
 
 from emovc.common.errors import UserError
 from emovc.common.manifest import Utterance, read_manifest
+from emovc.common.progress import progress
 from emovc.common.splits import find_leaks
 from emovc.common.wav import WavInfo, read_wav, wav_info
+
+MOST_THREADS = 8  # each holds a whole file
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ def _format_problems(where: str, info: WavInfo) -> Iterator[Problem]:
 def check_manifest(path: Path, utterances: Sequence[Utterance]) -> Iterator[Problem]:
     """Problems of the manifest as a whole."""
     where = str(path)
-    yield from (Problem("error", where, leak) for leak in find_leaks(utterances))
+    for leak in find_leaks(utterances):
+        yield Problem("error", where, f"{leak}; keep one, or make the splits with emovc prepare")
     ids_by_audio: dict[str, list[str]] = {}
     for u in utterances:
         ids_by_audio.setdefault(u.sha256, []).append(u.id)
@@ -91,7 +97,7 @@ def check_manifest(path: Path, utterances: Sequence[Utterance]) -> Iterator[Prob
     if all(u.split is None for u in utterances):
         yield Problem("warning", where, "has no splits; training needs them, see emovc prepare")
     if all(u.emotion is None for u in utterances):
-        yield Problem("warning", where, "has no emotion labels")
+        yield Problem("warning", where, "has no emotion labels; emotions can't be learnt from it")
 
 
 def summary(utterances: Sequence[Utterance]) -> str:
@@ -110,14 +116,11 @@ def summary(utterances: Sequence[Utterance]) -> str:
     )
 
 
-def find_problems(path: Path, utterances: Sequence[Utterance]) -> list[Problem]:
-    """All problems of a manifest and its audio, with a progress bar."""
-    from rich.progress import track
-
-    problems = list(check_manifest(path, utterances))
-    for utterance in track(utterances, "checking audio", transient=True):
-        problems += check_audio(utterance)
-    return problems
+def find_bad_audio(utterances: Sequence[Utterance]) -> list[Problem]:
+    """Problems of all audio files, read in threads."""
+    with ThreadPoolExecutor(MOST_THREADS) as pool:
+        found = pool.map(lambda utterance: list(check_audio(utterance)), utterances)
+        return list(chain.from_iterable(progress(found, "checking audio", len(utterances))))
 
 
 def check(manifest: Path) -> None:
@@ -127,7 +130,7 @@ def check(manifest: Path) -> None:
         manifest: Manifest made by ``emovc prepare``.
     """
     utterances = read_manifest(manifest)
-    problems = find_problems(manifest, utterances)
+    problems = [*check_manifest(manifest, utterances), *find_bad_audio(utterances)]
     for problem in sorted(problems, key=lambda p: p.level):
         sys.stdout.write(f"{problem.level}: {problem.where}: {problem.what}\n")
     errors = sum(p.level == "error" for p in problems)

@@ -1,6 +1,8 @@
 """The ``emovc`` command: finds the command's function and turns its errors into one line."""
 
+import errno
 import importlib
+import os
 import sys
 
 from emovc.common.errors import UserError
@@ -9,6 +11,7 @@ from emovc.common.errors import UserError
 # ``emovc --help`` answers at once.
 COMMANDS = {
     "quickstart": ("quickstart", "the whole way on the toy corpus, ending in a page to listen to"),
+    "corpora": ("corpora.overview", "list the corpora that can be prepared"),
     "prepare": ("prepare", "corpus folder to manifest, splits, checks and features"),
     "check": ("check", "look for bad files, labels and leaks in a manifest"),
     "fit": ("fit", "train a model from a config"),
@@ -41,8 +44,23 @@ def main() -> None:
         module = importlib.import_module(f"emovc.common.{COMMANDS[name][0]}")
         module.main(name, args)
     except UserError as error:
-        sys.stderr.write(f"emovc: {error}\n")
+        sys.stderr.write(f"emovc: {_message(error)}\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # as of `emovc corpora | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.stderr.write(f"emovc: {error.filename or 'output'}: the disk is full; free some space")
+        sys.stderr.write(" and run the command again\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("emovc: interrupted\n")
         sys.exit(130)
+
+
+def _message(error: UserError) -> str:
+    """The error's line, without the traceback that a loader process puts before it."""
+    last = str(error).strip().splitlines()[-1]
+    return last.removeprefix(f"{UserError.__module__}.{UserError.__qualname__}: ")

@@ -90,14 +90,14 @@ def load_vocoder(folder: Path | None, converter: Converter, device: str) -> Voco
 
 
 def read_speech(
-    path: Path, sample_rate: int, device: str = "cpu", speaker: str | None = None
+    path: str | Path, sample_rate: int, device: str = "cpu", speaker: str | None = None
 ) -> Speech:
     """Read an utterance that can be converted.
 
     Raises:
         UserError: The file is unreadable, silent, or shorter than 0.1 s.
     """
-    wav, _ = read_wav(path, sample_rate)
+    wav, _ = read_wav(Path(path), sample_rate)
     if abs(wav).max() < SILENCE:
         raise UserError(f"{path}: is silent; give a recording of speech")
     if len(wav) < sample_rate // 10:

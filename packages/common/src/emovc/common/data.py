@@ -5,13 +5,14 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from torch.utils.data import DataLoader
 
-from emovc.common.batch import collate
+from emovc.common.batch import Batch, collate
 from emovc.common.dataset import SpeechDataset
 from emovc.common.errors import UserError
 from emovc.common.feature_set import open_features
 from emovc.common.loader import PlannedBatches, ResumableLoader
-from emovc.common.manifest import Utterance, read_manifest
+from emovc.common.manifest import Split, Utterance, read_manifest
 from emovc.common.partners import Grouping, Match, Partners
 from emovc.common.sampling import Crop, Request, bucket_batches, crop_batches, evaluation_batches
 from emovc.common.splits import require_no_leaks
@@ -41,6 +42,7 @@ class SpeechDataModule(L.LightningDataModule):
         batch_size: Utterances per batch and device.
         batch_seconds: Most seconds per batch of whole utterances and device, padding included.
         num_workers: Loader processes.
+        predict_split: Part that ``emovc predict`` runs on.
         seed: Seed of order, crops and partners; linked to ``seed_everything``.
     """
 
@@ -61,6 +63,7 @@ class SpeechDataModule(L.LightningDataModule):
         batch_size: int = 16,
         batch_seconds: float | None = 120.0,
         num_workers: int = 0,
+        predict_split: Split = "test",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -79,6 +82,7 @@ class SpeechDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.batch_seconds = batch_seconds
         self.num_workers = num_workers
+        self.predict_split = predict_split
         self.seed = seed
 
     def setup(self, stage: str) -> None:
@@ -114,6 +118,17 @@ class SpeechDataModule(L.LightningDataModule):
     def test_dataloader(self) -> ResumableLoader:
         """Whole test utterances, the longest first."""
         return self.evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Whole utterances of ``predict_split``, the longest first."""
+        loader = self.evaluation_loader(self.predict_split)
+        # Lightning rebuilds the loaders of predictions, and knows how to for PyTorch's own only.
+        return DataLoader(
+            loader.dataset,
+            batch_sampler=loader.batches,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+        )
 
     def evaluation_loader(self, split: str) -> ResumableLoader:
         """Whole utterances of any split, the longest first."""

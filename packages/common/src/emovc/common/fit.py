@@ -6,7 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
 
+import wandb
 import yaml
+from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import (
     ArgsType,
@@ -20,6 +22,7 @@ from emovc.common.audio import LogMel
 from emovc.common.errors import UserError
 from emovc.common.files import read_json, write_json, write_text
 from emovc.common.parsing import one_line
+from emovc.common.pretrained import find_checkpoint
 from emovc.common.quiet import quieten
 
 FRONTEND = "model.init_args.model.init_args.frontend.init_args"
@@ -105,11 +108,10 @@ class RunCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Point everything that writes to the run's folder."""
         config = self.config if self.subcommand is None else self.config[self.subcommand]
-        if self.subcommand != "fit":
-            config.trainer.logger = False
-            config.trainer.callbacks = []
-            return
         folder = Path(config.run or "runs/unnamed")
+        if self.subcommand != "fit":
+            self._only_read(config, folder)
+            return
         last = folder / "checkpoints" / "last.ckpt"
         if config.resume:
             config.ckpt_path = str(last) if last.exists() else None
@@ -120,6 +122,20 @@ class RunCLI(LightningCLI):
         config.trainer.default_root_dir = str(folder)
         for logger in config.trainer.logger or []:
             _place_logger(logger, folder)
+
+    def _only_read(self, config: Any, folder: Path) -> None:
+        """Set up a command that reads a run: its last checkpoint, and no logs of training."""
+        config.trainer.logger = False
+        config.trainer.callbacks = []
+        if self.subcommand is None:
+            return
+        if config.ckpt_path is None:
+            config.ckpt_path = str(find_checkpoint(folder))
+        if self.subcommand == "predict":
+            config.return_predictions = False  # they are written, and may not fit into memory
+            arguments = Namespace(folder=str(folder / "predictions"))
+            writer = "emovc.common.predictions.PredictionFiles"
+            config.trainer.callbacks = [Namespace(class_path=writer, init_args=arguments)]
 
     def _parse_ckpt_path(self) -> None:
         """Let the config win over the checkpoint's arguments.
@@ -151,7 +167,7 @@ def cli(args: ArgsType = None, run: bool = True) -> RunCLI:
     """Parse ``args`` (default: the command line), build the objects, run the subcommand."""
     quieten()
     defaults = {"default_config_files": [str(files("emovc.common") / "defaults.yaml")]}
-    return RunCLI(
+    built = RunCLI(
         LightningModule,
         LightningDataModule,
         subclass_mode_model=True,
@@ -163,10 +179,15 @@ def cli(args: ArgsType = None, run: bool = True) -> RunCLI:
         args=args,
         run=run,
     )
+    if run and wandb.run is not None:
+        wandb.finish()  # or what this process logs next would go to this run
+    return built
 
 
 def main(subcommand: str, args: list[str]) -> None:
     """Run ``emovc fit`` and its kin."""
+    if subcommand != "fit":
+        args = [*_config_of_run(args), *args]
     for option, value in zip(args, args[1:], strict=False):
         if option in ("-c", "--config"):
             _check_yaml(Path(value))
@@ -174,6 +195,14 @@ def main(subcommand: str, args: list[str]) -> None:
         cli([subcommand, *args])
     except MisconfigurationException as error:
         raise UserError(f"trainer: {str(error).splitlines()[0]}") from None
+
+
+def _config_of_run(args: list[str]) -> list[str]:
+    """``-c RUN/config.yaml`` for ``--run RUN`` alone."""
+    words = [w for a in args for w in (a.split("=", 1) if a.startswith("--") else [a])]
+    if not {"-c", "--config"}.isdisjoint(words) or "--run" not in words[:-1]:
+        return []
+    return ["-c", str(Path(words[words.index("--run") + 1]) / "config.yaml")]
 
 
 def _check_yaml(path: Path) -> None:

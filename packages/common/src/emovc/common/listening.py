@@ -9,7 +9,7 @@ import torch
 from emovc.common.conversion import CopySynthesis, Vocoder
 from emovc.common.convert import load_vocoder
 from emovc.common.errors import UserError
-from emovc.common.evaluator import Clip, PairConverter, draw_pair
+from emovc.common.evaluator import PairConverter, draw_pair
 from emovc.common.loggers import WandbCurves
 from emovc.common.manifest import Utterance
 from emovc.common.pairs import Pair, conversion_pairs
@@ -63,17 +63,16 @@ class ListeningSet(L.Callback):
         if converter is None:
             return
         folder = Path(trainer.default_root_dir) / "media" / f"{trainer.global_step:08d}"
-        heard: dict[str, dict[str, Clip]] = {}
-        for pair in listening_pairs(data.of_split("val"), self.n_pairs):
+        pairs = listening_pairs(data.of_split("val"), self.n_pairs)
+        for pair in pairs:
             clips = converter.clips(pair)
-            heard[pair.id] = clips
             for row in ("source", "model", "target"):
                 write_wav(folder / f"{pair.id}.{row}.wav", clips[row].wav, converter.rate)
             draw_pair(pair, clips, converter.converter.frontend, folder)
         for logger in trainer.loggers:
             if isinstance(logger, WandbCurves):
                 samples = trainer.callback_metrics.get("progress/samples")
-                logger.log_media(heard, folder, converter.rate, float(samples or 0))
+                logger.log_media([p.id for p in pairs], folder, float(samples or 0))
 
     def _converter(self, pl_module: L.LightningModule, manifest: Path) -> PairConverter | None:
         """What is listened to: the module's converter, or its vocoder, or nothing."""

@@ -4,14 +4,13 @@ import csv
 import io
 import os
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from emovc.common.evaluator import Clip
 from emovc.common.files import read_json, write_text
 
 
@@ -152,30 +151,30 @@ class WandbCurves(WandbLogger):
             self._has_axis = True
         super().log_metrics(metrics, step)
 
-    def log_media(
-        self, heard: dict[str, dict[str, Clip]], folder: Path, sample_rate: int, samples: float
-    ) -> None:
-        """Log the listening set: a table of audio, and the pictures in ``folder``.
+    def log_media(self, pairs: Sequence[str], folder: Path, samples: float) -> None:
+        """Log the listening set: a table of audio, the same audio by row, and pictures.
+
+        W&B keeps the audio of tables outside an offline run's folder; that by row is inside.
 
         Args:
-            heard: Rows of each pair, by the pair's id.
-            folder: Holds ``<pair>.mel.png`` and ``<pair>.f0.png``.
-            sample_rate: Rate in Hz.
+            pairs: Ids of the pairs.
+            folder: Holds ``<pair>.<row>.wav``, ``<pair>.mel.png`` and ``<pair>.f0.png``.
             samples: Place on the axis of progress.
         """
         import wandb
 
         rows = ["source", "model", "target"]
         audio = wandb.Table(columns=["id", *rows])
-        for name, clips in heard.items():
-            audio.add_data(name, *(wandb.Audio(clips[r].wav, sample_rate) for r in rows))
-        pictures = {
-            f"media/{kind}": [
-                wandb.Image(str(folder / f"{name}.{kind}.png"), caption=name) for name in heard
-            ]
-            for kind in ("mel", "f0")
-        }
-        self.experiment.log({"media/audio": audio, **pictures, "progress/samples": samples})
+        media: dict[str, Any] = {"media/audio": audio, "progress/samples": samples}
+        for name in pairs:
+            audio.add_data(name, *(wandb.Audio(str(folder / f"{name}.{r}.wav")) for r in rows))
+        for row in rows:
+            files = {name: str(folder / f"{name}.{row}.wav") for name in pairs}
+            media[f"media/audio_{row}"] = [wandb.Audio(f, caption=n) for n, f in files.items()]
+        for kind in ("mel", "f0"):
+            files = {name: str(folder / f"{name}.{kind}.png") for name in pairs}
+            media[f"media/{kind}"] = [wandb.Image(f, caption=n) for n, f in files.items()]
+        self.experiment.log(media)
 
 
 def log_to_run(run: Path, values: dict[str, float]) -> None:

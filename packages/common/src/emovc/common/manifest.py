@@ -144,10 +144,8 @@ def _check_type(name: str, value: Any, where: str) -> None:
     if value is None:
         return
     if name in ("sample_rate", "num_samples"):
-        good, what = (
-            isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-            "a count",
-        )
+        least, what = (1, "a rate above 0") if name == "sample_rate" else (0, "a count")
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= least
     elif name in NUMBERS:
         good, what = isinstance(value, int | float) and not isinstance(value, bool), "a number"
     else:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from emovc.common.audio_copies import Copies, copy_audio
-from emovc.common.check import find_problems, summary
+from emovc.common.check import check_manifest, find_bad_audio, summary
 from emovc.common.corpora import Listing, read_corpus
 from emovc.common.errors import UserError
 from emovc.common.f0 import Dio, F0Tracker, log_f0_statistics
@@ -19,11 +20,13 @@ from emovc.common.features.extractors import (
     NetworkFeature,
     SignalFeature,
 )
-from emovc.common.features.store import FeatureStore, store_folder
-from emovc.common.files import write_json
+from emovc.common.features.store import FeatureStore, missing, store_folder
+from emovc.common.files import write_json, write_text
 from emovc.common.manifest import Utterance, write_manifest
 from emovc.common.splits import assign_split, require_no_leaks
 
+NOTES = "notes.txt"
+SHOWN = 10
 Scheme = Literal["auto", "official", "text", "speaker", "random"]
 
 
@@ -44,12 +47,12 @@ def prepare(
     num_workers: int = 0,
     accelerator: str = "auto",
 ) -> None:
-    """Make ``OUT/manifest.jsonl``, check it, and extract features to ``OUT/features``.
+    """Make ``OUT/manifest.jsonl`` of the usable audio, and extract features to ``OUT/features``.
 
     A second call completes what the first left unfinished.
 
     Args:
-        corpus: Name of a corpus (``emovc prepare list . .`` shows them) or module of a reader.
+        corpus: Name of a corpus (``emovc corpora`` lists them) or dotted module of a reader.
         root: Folder of the corpus as its authors distribute it.
         out: Folder to write to.
         split: ``text``: no sentence in two parts; ``speaker``: no speaker in two parts;
@@ -59,7 +62,8 @@ def prepare(
         test: Share of the test part.
         test_speakers: Speakers that training never hears.
         seed: Seed of the split.
-        copies: Copy the audio at one rate (and trim and level it); by default it stays where it is.
+        copies: Copy the audio to ``OUT/audio`` at one rate (``--copies.sample_rate=22050``), and
+            trim and level it (``--copies.help``); by default it stays where it is.
         f0: F0 tracker; by default DIO with StoneMask at 22 050 Hz and hop 256.
         energy: Extract the energy per frame.
         dvector: Extract speaker vectors with Resemblyzer's network.
@@ -67,25 +71,29 @@ def prepare(
         num_workers: Processes for signal processing; 0 uses all cores.
         accelerator: Lightning's accelerator for the networks.
     """
+    if copies is not None and out.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{out}: lies in {root}, where copies would be read as recordings; move it")
     listing = read_corpus(corpus, root)
-    utterances = listing.utterances
     workers = num_workers or os.cpu_count() or 1
-    if copies is not None:
-        utterances = copy_audio(utterances, out, copies, workers)
+    utterances, notes = _usable(listing)
     scheme = _scheme(utterances) if split == "auto" else split
     utterances = assign_split(utterances, scheme, seed, val, test, test_speakers or [])
     require_no_leaks(utterances)
+    if copies is not None:
+        utterances = copy_audio(utterances, out, copies, workers)
     manifest = out / "manifest.jsonl"
-    good = _without_bad_audio(manifest, utterances, listing)
-    write_manifest(manifest, good)
+    write_manifest(manifest, utterances)
+    notes += [f"warning: {p.what}" for p in check_manifest(manifest, utterances)]
+    _write_notes(out / NOTES, notes)
     tracker = f0 or Dio()
     signals: list[SignalFeature] = [F0Feature(tracker)]
     if energy:
         signals.append(
             EnergyFeature(tracker.sample_rate, 1024, tracker.hop_length, tracker.frame_centre)
         )
-    extract_features(good, out, tracker, signals, dvector, emotion2vec, workers, accelerator)
-    _report(corpus, listing, good, manifest)
+    extract_features(utterances, out, tracker, signals, dvector, emotion2vec, workers, accelerator)
+    sys.stdout.write(f"{summary(utterances)}\nsplit {utterances[0].split_id}\n")
+    sys.stdout.write(f"{corpus}: licence {listing.licence}; cite {listing.cite}\n{manifest}\n")
 
 
 def extract_features(
@@ -99,7 +107,6 @@ def extract_features(
     accelerator: str,
 ) -> None:
     """Fill the feature store and ``speakers.json`` beside the manifest."""
-    from emovc.common.features.extraction import extract
     from emovc.common.features.networks import DvectorFeature, Emotion2vecFeature
 
     rate = tracker.sample_rate
@@ -109,10 +116,15 @@ def extract_features(
     if emotion2vec is not None:
         networks.append(Emotion2vecFeature.from_pretrained(emotion2vec, rate))
     root = out / "features"
-    # Signal features need no device and many processes; networks the reverse.
-    extract(utterances, root, rate, signals=signals, num_workers=workers, accelerator="cpu")
-    if networks:
-        extract(utterances, root, rate, networks=networks, accelerator=accelerator)
+    hashes = {u.sha256 for u in utterances}
+    features: list[SignalFeature | NetworkFeature] = [*signals, *networks]
+    if any(missing(root, f.name, f.settings, hashes) for f in features):
+        from emovc.common.features.extraction import extract
+
+        # Signal features need no device and many processes; networks the reverse.
+        extract(utterances, root, rate, signals, num_workers=workers, accelerator="cpu")
+        readers = min(workers, 4)
+        extract(utterances, root, rate, (), networks, readers, accelerator=accelerator)
     store = FeatureStore(store_folder(root, "f0", F0Feature(tracker).settings))
     write_json(out / "speakers.json", speaker_statistics(utterances, store))
 
@@ -124,9 +136,11 @@ def speaker_statistics(
 
     Speakers without any are described by all of theirs.
     """
+    by_speaker: dict[str, list[Utterance]] = defaultdict(list)
+    for u in utterances:
+        by_speaker[u.speaker].append(u)
     found = {}
-    for speaker in sorted({u.speaker for u in utterances}):
-        own = [u for u in utterances if u.speaker == speaker]
+    for speaker, own in sorted(by_speaker.items()):
         rows = [u for u in own if u.split == "train"] or own
         mean, std = log_f0_statistics(np.concatenate([store.get(u.sha256)[:, 0] for u in rows]))
         found[speaker] = {"log_f0_mean": mean, "log_f0_std": std}
@@ -142,32 +156,28 @@ def _scheme(utterances: Sequence[Utterance]) -> Literal["official", "text", "spe
     return "text" if recurring else "speaker"
 
 
-def _without_bad_audio(
-    manifest: Path, utterances: Sequence[Utterance], listing: Listing
-) -> list[Utterance]:
-    """Leave files with errors out, and say so."""
-    problems = find_problems(manifest, utterances)
+def _usable(listing: Listing) -> tuple[list[Utterance], list[str]]:
+    """The utterances whose audio has no errors, and what to note on the corpus."""
+    problems = find_bad_audio(listing.utterances)
     bad = {p.where: p.what for p in problems if p.level == "error"}
-    listing.skipped.extend(f"{where}: {what}" for where, what in sorted(bad.items()))
-    good = [u for u in utterances if str(u.path) not in bad]
+    good = [u for u in listing.utterances if str(u.path) not in bad]
     if not good:
-        first = next(iter(bad.items()))
-        raise UserError(f"{first[0]}: {first[1]} - and no other file of the corpus is usable")
-    return good
+        where, what = next(iter(bad.items()))
+        raise UserError(f"{where}: {what} - and no other file of the corpus is usable")
+    notes = [*listing.skipped, *(f"left out: {where}: {what}" for where, what in bad.items())]
+    notes += [f"warning: {p.where}: {p.what}" for p in problems if p.where not in bad]
+    return good, notes
 
 
-def _report(corpus: str, listing: Listing, utterances: Sequence[Utterance], manifest: Path) -> None:
-    """Say what was made, left out, and under which licence."""
-    for line in listing.skipped[:20]:
-        sys.stdout.write(f"skipped: {line}\n")
-    if len(listing.skipped) > 20:
-        sys.stdout.write(f"skipped: {len(listing.skipped) - 20} more, see skipped.txt\n")
-    if listing.skipped:
-        from emovc.common.files import write_text
-
-        write_text(manifest.parent / "skipped.txt", "\n".join(listing.skipped) + "\n")
-    sys.stdout.write(summary(utterances) + f"\nsplit {utterances[0].split_id}\n")
-    sys.stdout.write(f"{corpus}: licence {listing.licence}; cite {listing.cite}\n{manifest}\n")
+def _write_notes(path: Path, notes: Sequence[str]) -> None:
+    """Write what was left out or is unusual, and show the first of it."""
+    if not notes:
+        path.unlink(missing_ok=True)
+        return
+    write_text(path, "\n".join(notes) + "\n")
+    sys.stdout.write("\n".join(notes[:SHOWN]) + "\n")
+    if len(notes) > SHOWN:
+        sys.stdout.write(f"... and {len(notes) - SHOWN} more notes, see {path}\n")
 
 
 def main(command: str, args: list[str]) -> None:

@@ -10,6 +10,11 @@ HINTS = (
     ".*bottleneck.*",
     ".*args parameter is intended to run from within Python.*",
     ".*module\\(s\\) in eval mode at the start of training.*",
+    ".*callbacks used to create the checkpoint need to be provided.*",
+    ".*custom batch sampler .* for prediction.*",
+    "\\s*By default only one JsonargparseDeprecationWarning.*",
+    "\\s*``(ArgumentParser.add_instantiator|instantiate_classes)`` was deprecated.*",
+    "\\s*skip_none parameter was deprecated.*",
     ".*Checkpoint directory .* exists and is not empty.*",
 )
 
@@ -26,4 +31,6 @@ def quieten() -> None:
 def _worth_reading(record: logging.LogRecord) -> bool:
     """Drop lines about loggers to buy and accelerators that aren't there."""
     text = record.getMessage()
-    return "litlogger" not in text and not text.startswith(("TPU available", "HPU available"))
+    advertised = ("litlogger", "litmodels", "Tip:")
+    absent = ("TPU available", "HPU available")
+    return not text.startswith(absent) and not any(word in text for word in advertised)

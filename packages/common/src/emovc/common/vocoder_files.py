@@ -9,6 +9,7 @@ from emovc.common.audio import LogMel
 from emovc.common.errors import UserError
 from emovc.common.files import read_json
 from emovc.common.normalisation import WEIGHT_NORM, split_weight_norm
+from emovc.common.vocoder_layers import check_architecture
 from emovc.common.weights import read_weights
 
 # Keys of the official config.json that are the network's arguments, and what they must be.
@@ -58,7 +59,7 @@ def find_generator(path: Path) -> Path:
         raise UserError(f"{path}: no such vocoder; name a folder with its weights and config.json")
     if (path / "model.safetensors").is_file():
         return path / "model.safetensors"
-    found = sorted(p for p in path.glob("g*") if p.name.startswith(("g_", "generator")))
+    found = sorted(path.glob("generator*")) + sorted(path.glob("g_*"))
     if not found:
         raise UserError(
             f"{path}: holds no vocoder; copy model.safetensors, or the official g_* or"
@@ -93,7 +94,8 @@ def read_config(path: Path) -> VocoderConfig:
     """Read the ``config.json`` of a generator.
 
     Raises:
-        UserError: It is absent, lacks a key, or describes a mel that :class:`LogMel` can't make.
+        UserError: It is absent, lacks a key, or describes a mel that :class:`LogMel` can't make
+            or sizes that make no network.
     """
     config = read_json(path)
     if not isinstance(config, dict):
@@ -111,9 +113,13 @@ def read_config(path: Path) -> VocoderConfig:
         )
     settings = {key: config[key] for key in NETWORK}
     try:
-        return VocoderConfig(settings, LogMel(**(config.get("mel") or _official_mel(config))))
+        frontend = LogMel(**(config.get("mel") or _official_mel(config)))
+        check_architecture(settings, frontend.hop_length)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: its mel is malformed ({error}); take the original file") from None
+    return VocoderConfig(settings, frontend)
 
 
 def make_config(settings: dict[str, Any], frontend: LogMel) -> dict[str, Any]:

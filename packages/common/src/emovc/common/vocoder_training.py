@@ -74,11 +74,16 @@ class LitHiFiGAN(L.LightningModule):
         self.clip = clip
 
     def setup(self, stage: str) -> None:
-        """Load the generator to fine-tune.
+        """Check the data's rate, and load the generator to fine-tune.
 
         Raises:
-            UserError: There is none, or it is of other sizes or another mel.
+            UserError: The rate is another, or there is no generator to load, or it is of other
+                sizes or another mel.
         """
+        rate = self.generator.frontend.sample_rate
+        given = getattr(getattr(self.trainer, "datamodule", None), "sample_rate", rate)
+        if given != rate:
+            raise UserError(f"data.sample_rate: is {given}, but the vocoder's mel needs {rate}")
         if stage != "fit" or self.init_from is None:
             return
         loaded = HiFiGAN.from_pretrained(self.init_from, fold=False)

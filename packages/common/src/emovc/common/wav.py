@@ -93,14 +93,17 @@ def write_wav(path: Path, wav: np.ndarray, sample_rate: int) -> None:
         sample_rate: Rate in Hz.
 
     Raises:
-        UserError: The ending is unknown or the disk is full.
+        UserError: The ending is unknown, a sample is NaN, or the disk is full.
     """
     if path.suffix.lower() not in (".wav", ".flac"):
         raise UserError(f"{path}: audio is written as .wav or .flac; choose one of these endings")
-    clipped = np.clip(wav, -1.0, 1.0 - 2.0**-15)
+    if np.isnan(wav).any():  # would be written as the loudest sample there is
+        raise UserError(f"{path}: not written, it would hold NaN; the model that made it diverged")
+    # Rounded here, as libsndfile cuts off, which shifts a waveform by half a step.
+    rounded = np.clip(np.rint(wav * 2.0**15), -(2**15), 2**15 - 1).astype(np.int16)
     with atomic_path(path) as temporary:
         try:
-            soundfile.write(str(temporary), clipped, sample_rate, subtype="PCM_16")
+            soundfile.write(str(temporary), rounded, sample_rate, subtype="PCM_16")
         except soundfile.SoundFileError as error:
             raise UserError(f"{path}: can't be written ({error}); is the disk full?") from None
 

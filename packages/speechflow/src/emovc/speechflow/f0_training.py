@@ -82,13 +82,25 @@ class LitF0Converter(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Cross-entropy and voicing error of whole utterances, nothing warped."""
+        self._score(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """What validation measures, on the test part."""
+        self._score(batch, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Tensor]]:
+        """F0 bin (T,) of each frame of each utterance, 0 where unvoiced."""
         inputs = self.model.inputs(batch)
-        frames = int(inputs.mask.sum())
+        bins = self._loss(inputs, inputs.f0, None)[1].argmax(1)
+        return [{"f0_bin": row[:n]} for row, n in zip(bins, inputs.frames, strict=True)]
+
+    def _score(self, batch: Batch, stage: str) -> None:
+        inputs = self.model.inputs(batch)
         loss, logits = self._loss(inputs, inputs.f0, None)
         voiced = logits.argmax(1) > 0
         wrong = ((voiced != (f0_bins(inputs.f0) > 0)) * inputs.mask).sum() / inputs.mask.sum()
-        self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=frames)
-        self.log("val/voicing_error", wrong, sync_dist=True, batch_size=frames)
+        values = {f"{stage}/loss": loss, f"{stage}/voicing_error": wrong}
+        self.log_dict(values, sync_dist=True, batch_size=int(inputs.mask.sum()))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Optimiser of the F0 converter alone."""

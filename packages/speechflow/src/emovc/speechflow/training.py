@@ -1,11 +1,14 @@
 """How SpeechFlow is trained."""
 
+from typing import Any
+
 import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from emovc.common.batch import Batch
+from emovc.common.speaker import SpeakerTable
 from emovc.speechflow.converter import Inputs, SpeechFlow
 from emovc.speechflow.cycle import CycleLoss, code_mask
 from emovc.speechflow.losses import F0Loss, code_deviation, f0_loss, masked_mse
@@ -51,8 +54,11 @@ class LitSpeechFlow(L.LightningModule):
         self.optimizer = optimizer
 
     def setup(self, stage: str) -> None:
-        """Load what isn't learned here."""
+        """Load what isn't learned here, and name the rows of a table of speakers."""
         self.model.load_encoders()
+        if stage == "fit" and isinstance(self.model.speaker, SpeakerTable):
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.model.speaker.set_names(data.speakers)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
@@ -83,22 +89,44 @@ class LitSpeechFlow(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Reconstruction of whole utterances without resampling; every frame weighs the same."""
+        self._score(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """What validation measures, on the test part."""
+        self._score(batch, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Tensor]]:
+        """Codes (N, C) and reconstructed log-mel (M, T) of each utterance of a batch."""
+        inputs = self.model.inputs(batch)
+        codes, pred = self._reconstruct(inputs)
+        log_mel, steps = self.model.unscale(pred), code_mask(inputs.mask, codes).sum(1).int()
+        return [
+            {name: code[i, : steps[i]] for name, code in codes._asdict().items()}
+            | {"log_mel": log_mel[i, :, : inputs.frames[i]]}
+            for i in range(len(batch.ids))
+        ]
+
+    def _score(self, batch: Batch, stage: str) -> None:
+        """Log reconstruction errors and the codes' deviations of a batch of whole utterances."""
         inputs = self.model.inputs(batch)
         net, mask = self.model.net, inputs.mask
-        codes = net.encode(inputs.mel, f0_one_hot(f0_bins(inputs.f0)), inputs.mel, mask)
-        pred = net.decode(codes, inputs.speaker, mask)
-        frames = int(mask.sum())
-        loss = masked_mse(pred, inputs.mel, mask)
-        self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=frames)
+        codes, pred = self._reconstruct(inputs)
         log_mel = self.model.frontend(batch.wav)
         n = log_mel.shape[2]
         error = (self.model.unscale(pred[..., :n]) - log_mel).abs().mean(1) * mask[:, :n]
-        mel_l1 = error.sum() / mask.sum()
-        self.log("val/mel_l1", mel_l1, sync_dist=True, batch_size=frames)
+        values = {"loss": masked_mse(pred, inputs.mel, mask), "mel_l1": error.sum() / mask.sum()}
         if net.f0_head is not None:
-            value = f0_loss(net.decode_f0(codes, mask), f0_bins(inputs.f0), mask, self.f0_kind)
-            self.log("val/loss_f0", value, sync_dist=True, batch_size=frames)
-        self._log_codes(codes, mask, "val")
+            output, bins = net.decode_f0(codes, mask), f0_bins(inputs.f0)
+            values["loss_f0"] = f0_loss(output, bins, mask, self.f0_kind)
+        named = {f"{stage}/{name}": value for name, value in values.items()}
+        self.log_dict(named, sync_dist=True, batch_size=int(mask.sum()))
+        self._log_codes(codes, mask, stage)
+
+    def _reconstruct(self, inputs: Inputs) -> tuple[Codes, Tensor]:
+        """Codes of whole utterances, and the scaled mel (B, M, T) decoded from them."""
+        net, mask = self.model.net, inputs.mask
+        codes = net.encode(inputs.mel, f0_one_hot(f0_bins(inputs.f0)), inputs.mel, mask)
+        return codes, net.decode(codes, inputs.speaker, mask)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Optimiser of the autoencoder and, if there is one, the speaker table."""
@@ -109,7 +137,7 @@ class LitSpeechFlow(L.LightningModule):
         valid = code_mask(mask, codes)
         for name, code in codes._asdict().items():
             value = code_deviation(code.detach().float(), valid)
-            self.log(f"{stage}/code_sd_{name}", value, sync_dist=stage == "val", batch_size=1)
+            self.log(f"{stage}/code_sd_{name}", value, sync_dist=stage != "train", batch_size=1)
 
 
 def resampled_inputs(inputs: Inputs, resampling: RandomResampling | None) -> tuple[Tensor, Tensor]:

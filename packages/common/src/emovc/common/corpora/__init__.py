@@ -3,7 +3,8 @@
 Each module of this package that defines ``read`` is a corpus, called by the module's name; a reader
 of one's own is a module anywhere, called by its dotted name. A reader defines ``LICENCE`` and
 ``CITE``, ``LAYOUT`` (what its files look like, for the message when there are none), and
-``read(root)`` which returns a :class:`Listing`.
+``read(root)`` which returns a :class:`Listing`. One that synthesises its corpus also defines
+``make(root)``, which is called first and makes or completes what is not there.
 """
 
 import pkgutil
@@ -35,6 +36,8 @@ def read_corpus(name: str, root: Path) -> Listing:
         UserError: The name is unknown, ``root`` is absent, or it holds no usable recording.
     """
     module = _reader(name)
+    if hasattr(module, "make"):
+        module.make(root)
     if not root.exists():
         raise UserError(f"{root}: no such folder; give the folder of the corpus {name}")
     listing: Listing = module.read(root)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from emovc.common.errors import UserError
 from emovc.common.files import sha256_of
 from emovc.common.manifest import Utterance
+from emovc.common.progress import progress
 from emovc.common.wav import wav_info
 
 LFS_POINTER = b"version https://git-lfs"
@@ -168,21 +169,10 @@ class Collection:
         return Listing(list(self._measured()), self.skipped, licence, cite)
 
     def _measured(self) -> Iterator[Utterance]:
-        from rich.console import Console
-        from rich.progress import track
-
         rows = list(self._rows.values())
-        console = Console(stderr=True)
         with ThreadPoolExecutor() as pool:
-            shown = track(
-                pool.map(_measure, rows),
-                f"reading {self.corpus}",
-                total=len(rows),
-                console=console,
-                transient=True,
-                disable=not console.is_terminal,
-            )
-            for row, result in zip(rows, shown, strict=True):
+            results = progress(pool.map(_measure, rows), f"reading {self.corpus}", len(rows))
+            for row, result in zip(rows, results, strict=True):
                 if isinstance(result, str):
                     self.skip(row.path, result)
                 else:

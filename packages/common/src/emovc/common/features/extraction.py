@@ -1,19 +1,25 @@
 """Extraction through Lightning's predict loop: resumable, on all cores, devices and machines."""
 
-from collections.abc import Sequence
+import logging
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.callbacks import BasePredictionWriter, RichProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from emovc.common.errors import UserError
 from emovc.common.features.extractors import NetworkFeature, SignalFeature
-from emovc.common.features.store import FeatureStore, ShardWriter, store_folder
+from emovc.common.features.store import ShardWriter, missing, store_folder
 from emovc.common.manifest import Utterance
 from emovc.common.quiet import quieten
 from emovc.common.wav import read_wav
@@ -22,11 +28,18 @@ Values = dict[str, np.ndarray]
 
 
 class Extracted(NamedTuple):
-    """One file on its way to the store."""
+    """One file on its way to the store.
+
+    Attributes:
+        path: Audio file.
+        sha256: Its hash.
+        wav: Its samples, (N,), if a network is to hear them.
+        values: Features by name.
+    """
 
     path: str
     sha256: str
-    wav: Tensor
+    wav: Tensor | None
     values: Values
 
 
@@ -34,11 +47,16 @@ class _Audio(Dataset[Extracted]):
     """Reads audio and computes the signal features, in the loader's processes."""
 
     def __init__(
-        self, utterances: Sequence[Utterance], sample_rate: int, signals: Sequence[SignalFeature]
+        self,
+        utterances: Sequence[Utterance],
+        sample_rate: int,
+        signals: Sequence[SignalFeature],
+        pass_audio: bool,
     ) -> None:
         self.utterances = utterances
         self.sample_rate = sample_rate
         self.signals = signals
+        self.pass_audio = pass_audio
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -47,7 +65,8 @@ class _Audio(Dataset[Extracted]):
         utterance = self.utterances[index]
         wav, _ = read_wav(utterance.path, self.sample_rate)
         values = {signal.name: signal(wav) for signal in self.signals}
-        return Extracted(str(utterance.path), utterance.sha256, torch.from_numpy(wav), values)
+        audio = torch.from_numpy(wav) if self.pass_audio else None
+        return Extracted(str(utterance.path), utterance.sha256, audio, values)
 
 
 class LitExtraction(L.LightningModule):
@@ -67,10 +86,11 @@ class LitExtraction(L.LightningModule):
     def predict_step(self, batch: list[Extracted], batch_idx: int) -> list[Values]:
         """Values of each utterance of the batch by feature name."""
         results = [dict(item.values) for item in batch]
-        if not self.networks:
+        wavs = [item.wav for item in batch if item.wav is not None]
+        if not wavs:
             return results
-        lengths = torch.tensor([len(item.wav) for item in batch], device=self.device)
-        wav = torch.nn.utils.rnn.pad_sequence([item.wav for item in batch], batch_first=True)
+        lengths = torch.tensor([len(wav) for wav in wavs], device=self.device)
+        wav = torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)
         for network in self.networks:
             values = network(wav.to(self.device), lengths)
             for result, value in zip(results, values, strict=True):
@@ -126,7 +146,14 @@ class StoreWriter(BasePredictionWriter):
             self._flush()
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the last shard."""
+        """Write the last shard, and wait for the other processes to write theirs."""
+        self._flush()
+        trainer.strategy.barrier("features")
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Keep what was done before an error or Ctrl-C."""
         self._flush()
 
     def _flush(self) -> None:
@@ -135,16 +162,16 @@ class StoreWriter(BasePredictionWriter):
         self._waiting = 0
 
 
-def missing(
-    root: Path, utterances: Sequence[Utterance], feature: SignalFeature | NetworkFeature
-) -> set[str]:
-    """Hashes of the files whose feature isn't in the store yet."""
-    hashes = {u.sha256 for u in utterances}
-    folder = store_folder(root, feature.name, feature.settings)
-    if not (folder / "meta.json").exists():
-        return hashes
-    store = FeatureStore(folder)
-    return {sha256 for sha256 in hashes if sha256 not in store}
+class _NamedBar(RichProgressBar):
+    """Says what is extracted."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+    @property
+    def predict_description(self) -> str:
+        return self.what
 
 
 def extract(
@@ -176,29 +203,64 @@ def extract(
     """
     quieten()
     features: list[SignalFeature | NetworkFeature] = [*signals, *networks]
-    wanted = {f.name: missing(root, utterances, f) for f in features}
+    hashes = {u.sha256 for u in utterances}
+    wanted = {f.name: missing(root, f.name, f.settings, hashes) for f in features}
     lacking = set().union(*wanted.values())
     todo = sorted({u.sha256: u for u in utterances if u.sha256 in lacking}.values(), key=_seconds)
     if not todo:
         return 0
-    trainer = L.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        callbacks=[StoreWriter(root, features, wanted)],
-    )
-    dataset = _Audio(todo, sample_rate, signals)
+    bar = _NamedBar(f"extracting {', '.join(wanted)}")
+    with _silent_about_devices(accelerator):
+        trainer = L.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            callbacks=[StoreWriter(root, features, wanted), bar],
+        )
+    dataset = _Audio(todo, sample_rate, signals, pass_audio=bool(networks))
     share: DistributedSampler[Extracted] = DistributedSampler(
         dataset, trainer.world_size, trainer.global_rank, shuffle=False, drop_last=False
     )
     loader = DataLoader(
-        dataset, batch_size, sampler=share, num_workers=num_workers, collate_fn=list
+        dataset,
+        batch_size,
+        sampler=share,
+        num_workers=num_workers,
+        collate_fn=list,
+        worker_init_fn=_end_with_parent,
     )
     trainer.predict(LitExtraction(networks), loader, return_predictions=False)
     return len(todo)
+
+
+def _end_with_parent(worker: int) -> None:
+    """End a loader process whose parent was killed; it would wait for ever to hand over values."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _silent_about_devices(accelerator: str) -> Iterator[None]:
+    """Keep Lightning from recommending a GPU to those who chose the CPU."""
+    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = log.level
+    with warnings.catch_warnings():
+        if accelerator == "cpu":
+            log.setLevel(logging.WARNING)
+            warnings.filterwarnings("ignore", "GPU available but not used")
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 def _seconds(utterance: Utterance) -> float:

@@ -2,13 +2,16 @@
 
 ``<root>/<name>-<key>/`` holds ``meta.json`` (the extractor's arguments, hashed to the key) and
 shards: ``<shard>.npy`` with the values of many utterances one after the other, and
-``<shard>.json`` saying where each begins. Values are filed under the SHA-256 of the audio file, so a file that changes is
-never served an old value, and renamed files keep theirs. A shard counts once its JSON is there,
-which is renamed into place last; so a killed extraction loses its unfinished shard only.
+``<shard>.json`` saying where each begins. Values are filed under the SHA-256 of the audio file, so
+a file that changes is never served an old value, and renamed files keep theirs. A shard counts once
+its JSON is there, which is renamed into place last; so a killed extraction loses its unfinished
+shard only.
 """
 
+import io
 import json
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +55,10 @@ class ShardWriter:
         if not self._values:
             return
         stem = uuid.uuid4().hex
+        data = io.BytesIO()  # np.save to a file hides that the disk is full
+        np.save(data, np.concatenate(self._values))
         with atomic_path(self.folder / f"{stem}.npy") as temporary:
-            np.save(temporary, np.concatenate(self._values))
+            temporary.write_bytes(data.getbuffer())
         write_json(self.folder / f"{stem}.json", self._index)
         self._values, self._index, self._rows = [], {}, 0
 
@@ -95,6 +100,15 @@ class FeatureStore:
     def __getstate__(self) -> dict[str, Any]:
         """Leave the memory maps out: a loader process opens its own."""
         return {**self.__dict__, "_shards": {}}
+
+
+def missing(root: Path, name: str, settings: dict[str, Any], hashes: Collection[str]) -> set[str]:
+    """Those of the files' ``hashes`` whose feature isn't in the store yet."""
+    folder = store_folder(root, name, settings)
+    if not (folder / "meta.json").exists():
+        return set(hashes)
+    store = FeatureStore(folder)
+    return {sha256 for sha256 in hashes if sha256 not in store}
 
 
 def open_store(root: Path, name: str) -> FeatureStore:
