@@ -146,6 +146,21 @@ def test_a_corpus_with_its_own_split_keeps_it(corpus: Path, out: Path) -> None:
     assert parts(read_manifest(out / "manifest.jsonl"), "sentence")["val"] == {"s1"}
 
 
+@pytest.mark.parametrize(
+    ("speakers", "sentences", "scheme"),
+    [(1, 4, "text"), (2, 1, "random"), (3, 4, "speaker"), (2, 10, "text")],
+)
+def test_a_split_that_fits(tmp_path: Path, speakers: int, sentences: int, scheme: str) -> None:
+    lines = ["path,speaker,sentence"]
+    for n in range(speakers * sentences * 3):
+        soundfile.write(tmp_path / f"{n}.wav", tone(100 + n, 0.35), RATE)
+        lines.append(f"{n}.wav,s{n % speakers},{n // speakers % sentences}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    out = tmp_path / "out"
+    prepare("table", tmp_path, out, val=0.3, test=0.3, dvector=False, energy=False, num_workers=1)
+    assert str(read_manifest(out / "manifest.jsonl")[0].split_id).startswith(scheme)
+
+
 def test_a_speaker_can_be_held_out(corpus: Path, out: Path) -> None:
     speaker = read_manifest(out / "manifest.jsonl")[0].speaker
     prepare("table", corpus, out, "text", 0.1, 0.3, [speaker], dvector=False, num_workers=2)

@@ -3,10 +3,11 @@
 import csv
 import os
 import subprocess
-import sys
+import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+COMMAND = Path(sysconfig.get_path("scripts")) / "emovc"
 NET = "--model.init_args.model.init_args.net.init_args."
 SMALL = [
     "--data.batch_size=4",
@@ -38,7 +39,7 @@ def fit_words(manifest: Path, run: Path, steps: int, more: list[str], *configs: 
 def emovc(words: list[str], timeout: float = 600) -> subprocess.CompletedProcess[str]:
     """Run the ``emovc`` command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-c", "from emovc.common.cli import main; main()", *words],
+        [COMMAND, *words],
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -51,10 +52,10 @@ def emovc(words: list[str], timeout: float = 600) -> subprocess.CompletedProcess
 def environment() -> dict[str, str]:
     """The environment of a fresh shell: without the W&B service of this process."""
     own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
-    return own | {"OMP_NUM_THREADS": "1"}
+    return own | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def curve(run: Path, key: str) -> dict[int, float]:
     """Values of a metric by step."""
     with (run / "metrics.csv").open() as file:
-        return {int(r["step"]): float(r[key]) for r in csv.DictReader(file) if r[key]}
+        return {int(r["step"]): float(r[key]) for r in csv.DictReader(file) if r.get(key)}

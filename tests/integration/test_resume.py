@@ -2,12 +2,25 @@
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import pytest
-from tests.integration.runs import ABLATIONS, F0_HEAD, ROOT, curve, emovc, environment, fit_words
+from tests.integration.runs import (
+    ABLATIONS,
+    COMMAND,
+    F0_HEAD,
+    ROOT,
+    curve,
+    emovc,
+    environment,
+    fit_words,
+)
+
+from emovc.common.errors import UserError
+from emovc.common.fit import main
 
 CYCLE = ABLATIONS / "speechflow_cycle_stopped.yaml"
 CALLBACKS = """--trainer.callbacks=[{class_path: emovc.common.callbacks.Progress},
@@ -18,16 +31,41 @@ WARM = ["--model.init_args.cycle.init_args.warmup_start=3"]
 WARM += ["--model.init_args.cycle.init_args.warmup_stop=9"]
 
 
+KEYS = ("train/loss", "train/loss_cycle_raw", "val/loss", "progress/samples")
+
+
+class FailInValidation(L.Callback):
+    """Breaks the run off in the validation after step 20."""
+
+    def on_validation_batch_start(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if trainer.global_step == 20 and batch_idx == 1:
+            raise RuntimeError("broken off")
+
+
 def words(toy: Path, run: Path) -> list[str]:
     return fit_words(toy, run, 40, [*F0_HEAD, *WARM, CALLBACKS], CYCLE)
 
 
-def test_killed_run_goes_on_as_if_nothing_happened(toy: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert emovc(words(toy, whole)).returncode == 0
-    command = [sys.executable, "-c", "from emovc.common.cli import main; main()"]
+@pytest.fixture(scope="module")
+def whole(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing stopped."""
+    run = tmp_path_factory.mktemp("resume") / "whole"
+    result = emovc(words(toy, run))
+    assert result.returncode == 0, result.stderr
+    return run
+
+
+def test_killed_run_goes_on_as_if_nothing_happened(whole: Path, toy: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
     process = subprocess.Popen(
-        [*command, *words(toy, killed)],
+        [COMMAND, *words(toy, killed)],
         cwd=ROOT,
         env=environment(),
         stdout=subprocess.DEVNULL,
@@ -43,14 +81,23 @@ def test_killed_run_goes_on_as_if_nothing_happened(toy: Path, tmp_path: Path) ->
     assert len(curve(killed, "train/loss")) < 40
     resumed = emovc([*words(toy, killed), "--resume=true"])
     assert resumed.returncode == 0, resumed.stderr
-    for key in ("train/loss", "train/loss_cycle_raw", "val/loss", "progress/samples"):
+    for key in KEYS:
         assert curve(killed, key) == curve(whole, key), key
 
 
-def test_a_run_is_not_overwritten(trained: Path, toy: Path) -> None:
-    from emovc.common.errors import UserError
-    from emovc.common.fit import main
+def test_run_that_broke_off_in_a_validation_repeats_it(
+    whole: Path, toy: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    more = f"--trainer.callbacks+={__name__}.FailInValidation"
+    assert "broken off" in emovc([*words(toy, run), more]).stderr
+    assert 19 not in curve(run, "val/loss")
+    assert emovc([*words(toy, run), "--resume=true"]).returncode == 0
+    for key in KEYS:
+        assert curve(run, key) == curve(whole, key), key
 
+
+def test_a_run_is_not_overwritten(trained: Path, toy: Path) -> None:
     with pytest.raises(UserError, match="--resume=true"):
         main("fit", fit_words(toy, trained, 6, [])[1:])
 

@@ -141,7 +141,7 @@ def test_speakers_have_their_f0(corpus: Path, rows: list[Utterance]) -> None:
 
 def test_split_is_disjoint_in_text_and_holds_everyone(rows: list[Utterance]) -> None:
     split = assign_split(rows, "official")
-    assert find_leaks(split, disjoint=("sentence",)) == []
+    assert find_leaks(split, disjoint=["sentence"]) == []
     texts = {part: {u.text for u in split if u.split == part} for part in ("train", "val", "test")}
     assert not texts["val"] & (texts["train"] | texts["test"])
     for part in texts:

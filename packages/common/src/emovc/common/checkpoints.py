@@ -39,15 +39,15 @@ class LastCheckpoint(Checkpoint):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Save if it is time, or if this was the last step."""
-        due = trainer.global_step - self._saved_at >= self.every_n_steps
-        last_epoch = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
-        if due or last_epoch or trainer.global_step == trainer.max_steps:
+        """Save if it is time; not before a validation, which a run that goes on would miss."""
+        loop = trainer.fit_loop
+        validates = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
+        if not validates and self._is_time(trainer):
             self._save(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save again what was saved right before a validation, so that it isn't run anew."""
-        if not trainer.sanity_checking and 0 < self._saved_at == trainer.global_step:
+        """Save what was put off."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._is_time(trainer):
             self._save(trainer)
 
     def on_exception(
@@ -56,6 +56,12 @@ class LastCheckpoint(Checkpoint):
         """Save when the process was told to terminate, which Lightning notices between batches."""
         if isinstance(exception, SIGTERMException) and trainer.training:
             self._save(trainer)
+
+    def _is_time(self, trainer: L.Trainer) -> bool:
+        """Whether a save is due, or the run is at its end."""
+        due = trainer.global_step - self._saved_at >= self.every_n_steps
+        last_epoch = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
+        return due or last_epoch or trainer.global_step == trainer.max_steps
 
     def _save(self, trainer: L.Trainer) -> None:
         self._saved_at = trainer.global_step

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -109,30 +110,34 @@ class SpeechDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled training batches; order and crops depend on (seed, epoch) only."""
-        return self._loader("train", training=True)
+        dataset, batches = self._planned("train", training=True)
+        pin = torch.cuda.is_available()
+        return ResumableLoader(dataset, batches, collate, self.num_workers, pin)
 
-    def val_dataloader(self) -> ResumableLoader:
+    def val_dataloader(self) -> DataLoader[Batch]:
         """Whole validation utterances, the longest first."""
         return self.evaluation_loader("val")
 
-    def test_dataloader(self) -> ResumableLoader:
+    def test_dataloader(self) -> DataLoader[Batch]:
         """Whole test utterances, the longest first."""
         return self.evaluation_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Whole utterances of ``predict_split``, the longest first."""
-        loader = self.evaluation_loader(self.predict_split)
-        # Lightning rebuilds the loaders of predictions, and knows how to for PyTorch's own only.
-        return DataLoader(
-            loader.dataset,
-            batch_sampler=loader.batches,
+        return self.evaluation_loader(self.predict_split)
+
+    def evaluation_loader(self, split: str) -> DataLoader[Batch]:
+        """Whole utterances of any split, the longest first; every pass begins at the first."""
+        dataset, batches = self._planned(split, training=False)
+        return DataLoader[Any](
+            dataset,
+            batch_sampler=batches,
             collate_fn=collate,
             num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+            generator=torch.Generator(),  # or each pass would move the model's random numbers
         )
-
-    def evaluation_loader(self, split: str) -> ResumableLoader:
-        """Whole utterances of any split, the longest first."""
-        return self._loader(split, training=False)
 
     def of_split(self, split: str) -> list[Utterance]:
         """Utterances of one split.
@@ -147,7 +152,8 @@ class SpeechDataModule(L.LightningDataModule):
             )
         return rows
 
-    def _loader(self, split: str, training: bool) -> ResumableLoader:
+    def _planned(self, split: str, training: bool) -> tuple[SpeechDataset, PlannedBatches]:
+        """Samples of a split and this device's share of its batches."""
         utterances = self.of_split(split)
         partners = Partners(
             utterances, self.grouping, self.reference_speaker, self.reference_emotion
@@ -177,8 +183,7 @@ class SpeechDataModule(L.LightningDataModule):
                 f"{self.manifest}: split {split} has {len(frames)} utterances, too few for a batch"
                 f" of {size}; lower data.batch_size"
             )
-        pin = torch.cuda.is_available()
-        return ResumableLoader(dataset, batches, collate, self.num_workers, pin)
+        return dataset, batches
 
     def _frames(self, utterance: Utterance) -> int:
         return int(utterance.seconds * self.sample_rate) // self.hop_length

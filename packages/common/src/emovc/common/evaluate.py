@@ -17,6 +17,7 @@ from emovc.common.page import Sample, score_table, write_page
 from emovc.common.pairs import Pair, conversion_pairs
 from emovc.common.parsing import run_function
 from emovc.common.pretrained import find_checkpoint, load_converter
+from emovc.common.progress import progress
 from emovc.common.scores import Score, by_emotion, log_keys, table, to_csv, to_markdown
 from emovc.common.wav import write_wav
 
@@ -84,12 +85,11 @@ def evaluate(
 
 def _score_all(converter: PairConverter, pairs: Sequence[Pair], out: Path) -> list[Score]:
     """Score what isn't in ``scores.jsonl`` yet, a line per pair as soon as it is done."""
-    from rich.progress import track
-
     path = out / "scores.jsonl"
     done = _read_scores(path)
     scorer = PairScorer(converter.rate)
-    for number, pair in enumerate(track(pairs, "converting and scoring", transient=True)):
+    shown = progress(pairs, "converting and scoring", len(pairs))
+    for number, pair in enumerate(shown):
         if pair.id in done:
             continue
         clips = converter.clips(pair)

@@ -167,21 +167,22 @@ def cli(args: ArgsType = None, run: bool = True) -> RunCLI:
     """Parse ``args`` (default: the command line), build the objects, run the subcommand."""
     quieten()
     defaults = {"default_config_files": [str(files("emovc.common") / "defaults.yaml")]}
-    built = RunCLI(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        seed_everything_default=1234,
-        save_config_callback=RunRecord if run else None,
-        save_config_kwargs={"save_to_log_dir": False},
-        parser_kwargs=dict.fromkeys(LightningCLI.subcommands(), defaults) if run else defaults,
-        args=args,
-        run=run,
-    )
-    if run and wandb.run is not None:
-        wandb.finish()  # or what this process logs next would go to this run
-    return built
+    try:
+        return RunCLI(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=1234,
+            save_config_callback=RunRecord if run else None,
+            save_config_kwargs={"save_to_log_dir": False},
+            parser_kwargs=dict.fromkeys(LightningCLI.subcommands(), defaults) if run else defaults,
+            args=args,
+            run=run,
+        )
+    finally:
+        if run and wandb.run is not None:
+            wandb.finish()  # or what this process logs next would go to this run
 
 
 def main(subcommand: str, args: list[str]) -> None:

@@ -57,7 +57,8 @@ def prepare(
         out: Folder to write to.
         split: ``text``: no sentence in two parts; ``speaker``: no speaker in two parts;
             ``official``: the corpus' own; ``random``; ``auto``: official where there is one, else
-            by text where sentences recur, else by speaker.
+            by text where 10 sentences or more recur, else by speaker, or with fewer than three
+            speakers by text or at random.
         val: Share of the validation part.
         test: Share of the test part.
         test_speakers: Speakers that training never hears.
@@ -147,13 +148,19 @@ def speaker_statistics(
     return found
 
 
-def _scheme(utterances: Sequence[Utterance]) -> Literal["official", "text", "speaker"]:
+def _scheme(
+    utterances: Sequence[Utterance],
+) -> Literal["official", "text", "speaker", "random"]:
     """The split that fits a corpus."""
     if any(u.split is not None for u in utterances):
         return "official"
     spoken = [u.sentence for u in utterances if u.sentence]
-    recurring = len(set(spoken)) < len(spoken) / 2 and len(set(spoken)) >= 10
-    return "text" if recurring else "speaker"
+    sentences = len(set(spoken))
+    if 10 <= sentences < len(spoken) / 2:
+        return "text"
+    if len({u.speaker for u in utterances}) >= 3:
+        return "speaker"
+    return "text" if sentences >= 3 else "random"
 
 
 def _usable(listing: Listing) -> tuple[list[Utterance], list[str]]:
