@@ -76,8 +76,11 @@ def conversion_pairs(
             and u.sentence != target.sentence
         ]
         other = others[int(rng.integers(len(others)))] if others else None
-        name = f"{source.id}--{target.emotion}".replace("/", "_")
-        if target.intensity or target.take:
-            name += "-" + "-".join(filter(None, (target.intensity, target.take)))
-        pairs.append(Pair(name, source, target, other))
+        pairs.append(Pair(_name(source, target), source, target, other))
     return pairs
+
+
+def _name(source: Utterance, target: Utterance) -> str:
+    """Name of a pair; emotion, intensity and take tell the targets of one source apart."""
+    name = f"{source.id}--{target.emotion}".replace("/", "_")
+    return "-".join(filter(None, (name, target.intensity, target.take)))

@@ -77,7 +77,6 @@ class HiFiGAN(nn.Module):
         check_architecture(self.settings, self.frontend.hop_length)
         self.chunk_frames = chunk_frames
         self.pretrained = False
-        block = ResBlock1 if resblock == "1" else ResBlock2
         stages = list(zip(upsample_rates, upsample_kernel_sizes, strict=True))
         widths = [upsample_initial_channel >> i for i in range(len(stages) + 1)]
         # The official code draws from N(0, 0.01), but into a copy that weight norm then replaces:
@@ -87,13 +86,9 @@ class HiFiGAN(nn.Module):
             weight_norm(nn.ConvTranspose1d(*pair, kernel, rate, padding=(kernel - rate) // 2))
             for pair, (rate, kernel) in zip(pairwise(widths), stages, strict=True)
         )
-        self.resblocks = nn.ModuleList(
-            block(width, kernel, dilations)
-            for width in widths[1:]
-            for kernel, dilations in zip(
-                resblock_kernel_sizes, resblock_dilation_sizes, strict=True
-            )
-        )
+        block = ResBlock1 if resblock == "1" else ResBlock2
+        kinds = list(zip(resblock_kernel_sizes, resblock_dilation_sizes, strict=True))
+        self.resblocks = nn.ModuleList(block(w, *kind) for w in widths[1:] for kind in kinds)
         self.conv_post = weight_norm(nn.Conv1d(widths[-1], 1, 7, padding=3))
         self.margin = margin_frames(self.settings)
 
