@@ -112,6 +112,19 @@ def test_runs_and_checkpoints_are_vocoders(trained: tuple[LitHiFiGAN, Path]) -> 
             assert loaded.pretrained and torch.allclose(loaded(mel), expected, atol=1e-6)
 
 
+def test_predictions_are_waveforms(
+    trained: tuple[LitHiFiGAN, Path], tmp_path: Path, manifest: Path
+) -> None:
+    recipe, runner = trained[0], trainer(tmp_path)
+    heard = data(manifest, predict_split="val")
+    heard.setup("predict")
+    for batch in runner.predict(recipe, datamodule=heard) or []:
+        assert all(int(0.5 * RATE) - 256 < len(one["wav"]) <= int(0.5 * RATE) for one in batch)
+    (tested,) = runner.test(recipe, heard.evaluation_loader("val"), verbose=False)
+    (validated,) = runner.validate(recipe, heard.evaluation_loader("val"), verbose=False)
+    assert tested["test/mel_l1"] == pytest.approx(validated["val/mel_l1"])
+
+
 def test_training_goes_on_from_a_generator(
     trained: tuple[LitHiFiGAN, Path], tmp_path: Path, manifest: Path
 ) -> None:

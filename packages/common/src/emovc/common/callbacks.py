@@ -8,6 +8,7 @@ from typing import Any, Literal
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import RichProgressBar
 from torch.optim import Optimizer
 
 from emovc.common.batch import Batch
@@ -93,6 +94,13 @@ class Progress(L.Callback):
         self._pending = []
         self.seconds_of_speech += seconds
         self._window_speech += seconds
+
+
+class EpochBar(RichProgressBar):
+    """A progress bar that doesn't count the epochs of runs that are measured in steps."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"Epoch {current_epoch}".ljust(len(self.validation_description))
 
 
 def max_memory_gb() -> float:

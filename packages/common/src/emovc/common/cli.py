@@ -6,6 +6,7 @@ import os
 import sys
 
 from emovc.common.errors import UserError
+from emovc.common.quiet import quieten
 
 # Name: module, function, what it does. Modules are imported when their command runs, so that
 # ``emovc --help`` answers at once.
@@ -38,6 +39,7 @@ def main() -> None:
             f"emovc {importlib.import_module('importlib.metadata').version('emovc-common')}\n"
         )
         return
+    quieten()
     try:
         if name not in COMMANDS:
             raise UserError(f"unknown command {name!r}; there are {', '.join(COMMANDS)}")

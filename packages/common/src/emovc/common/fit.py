@@ -19,6 +19,7 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from emovc.common.audio import LogMel
+from emovc.common.callbacks import EpochBar
 from emovc.common.errors import UserError
 from emovc.common.files import read_json, write_json, write_text
 from emovc.common.parsing import one_line
@@ -123,6 +124,13 @@ class RunCLI(LightningCLI):
         for logger in config.trainer.logger or []:
             _place_logger(logger, folder)
 
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer, with our progress bar unless there is to be none."""
+        config = self._get(self.config_init, "trainer")
+        if config.enable_progress_bar is not False:
+            kwargs["callbacks"] = [*(config.callbacks or []), EpochBar()]
+        return super().instantiate_trainer(**kwargs)
+
     def _only_read(self, config: Any, folder: Path) -> None:
         """Set up a command that reads a run: its last checkpoint, and no logs of training."""
         config.trainer.logger = False
@@ -187,6 +195,8 @@ def cli(args: ArgsType = None, run: bool = True) -> RunCLI:
 
 def main(subcommand: str, args: list[str]) -> None:
     """Run ``emovc fit`` and its kin."""
+    if subcommand == "fit" and not args:
+        raise UserError("fit: needs a config, for instance -c configs/speechflow_toy.yaml")
     if subcommand != "fit":
         args = [*_config_of_run(args), *args]
     for option, value in zip(args, args[1:], strict=False):

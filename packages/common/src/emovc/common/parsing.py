@@ -31,7 +31,8 @@ def one_line(message: str) -> str:
         found = re.search(pattern, text)
         if found:
             return f"{key or 'arguments'}: {found[0].strip()}; correct it, or see --help"
-    return re.sub(r" Given value type:.*", "", text)
+    text = re.sub(r" Given value type:.*", "", text)
+    return f"{text}; see --help" if "required" in text else text
 
 
 class OneLineErrors(ArgumentParser):
@@ -81,13 +82,19 @@ def run_function(
         if item and name == many:
             parser.add_argument(name, nargs="+", type=item, help=about[name])
         elif item:
+            needed = parameters[name].default is inspect.Parameter.empty
             parser.add_argument(
-                f"--{name}", action="extend", nargs="+", type=item, help=about[name]
+                f"--{name}",
+                action="extend",
+                nargs="+",
+                type=item,
+                required=needed,
+                help=about[name],
             )
     if out:
         kind = parameters["out"].annotation
         parser.add_argument("-o", "--out", type=kind, required=True, help=about["out"])
-    built = parser.instantiate_classes(parser.parse_args(args))
+    built = parser.instantiate(parser.parse_args(args))
     function(**{name: built[name] for name in parameters})
 
 

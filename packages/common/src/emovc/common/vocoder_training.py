@@ -144,14 +144,29 @@ class LitHiFiGAN(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Distance of the mels of real and generated utterances; every frame weighs the same."""
+        distance, n_frames = self._distance(batch)
+        for name in ("val/mel_l1", "val/loss"):
+            self.log(name, distance, sync_dist=True, batch_size=n_frames)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """What validation measures, on the test part."""
+        distance, n_frames = self._distance(batch)
+        self.log("test/mel_l1", distance, sync_dist=True, batch_size=n_frames)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Tensor]]:
+        """Each utterance's waveform (N,), generated from its mel."""
+        _, mel = self._frames(batch)
+        fake = self.generator(mel)
+        return [{"wav": wav[:n]} for wav, n in zip(fake, batch.lengths.tolist(), strict=True)]
+
+    def _distance(self, batch: Batch) -> tuple[Tensor, int]:
+        """L1 distance of the log-mels of a batch, and the frames it is the mean of."""
         _, mel = self._frames(batch)
         fake = self.generator.frontend(self.generator(mel))
         n_frames = min(mel.shape[2], fake.shape[2])
         mask = self.generator.frontend.mask(batch.lengths, n_frames)
         error = (mel[..., :n_frames] - fake[..., :n_frames]).abs().mean(1)
-        distance = (error * mask).sum() / mask.sum()
-        for name in ("val/mel_l1", "val/loss"):
-            self.log(name, distance, sync_dist=True, batch_size=int(mask.sum()))
+        return (error * mask).sum() / mask.sum(), int(mask.sum())
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Optimisers of the generator and of the discriminator, and their schedules."""

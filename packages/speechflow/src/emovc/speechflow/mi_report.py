@@ -26,6 +26,7 @@ def to_markdown(results: Results) -> str:
     rows += [[f"{name}, NMI", *_pairs(r, "nmi")] for name, r in results.items()]
     rows += [[f"{name}, shuffled", *_pairs(r, "shuffled")] for name, r in results.items()]
     parts = [_table(["MI in nats", *heads], rows)]
+    parts.append(", ".join(f"{k[:2]} {k}" for k in KINDS) + ", H entropy in nats")
     controls = [
         [
             name,
