@@ -45,6 +45,9 @@ class SpeechDataModule(L.LightningDataModule):
         num_workers: Loader processes.
         predict_split: Part that ``emovc predict`` runs on.
         seed: Seed of order, crops and partners; linked to ``seed_everything``.
+
+    Raises:
+        UserError: A number is out of its range.
     """
 
     def __init__(
@@ -68,6 +71,12 @@ class SpeechDataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if batch_size < 1 or num_workers < 0 or min_seconds < 0:
+            raise UserError(
+                "data: batch_size must be 1 or more, num_workers and min_seconds 0 or more"
+            )
+        if max_seconds <= min_seconds or (batch_seconds is not None and batch_seconds <= 0):
+            raise UserError("data: max_seconds must be above min_seconds, batch_seconds above 0")
         self.manifest = Path(manifest)
         self.sample_rate = sample_rate
         self.hop_length = hop_length

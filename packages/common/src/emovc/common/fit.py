@@ -22,7 +22,7 @@ from emovc.common.audio import LogMel
 from emovc.common.callbacks import EpochBar
 from emovc.common.errors import UserError
 from emovc.common.files import read_json, write_json, write_text
-from emovc.common.parsing import one_line
+from emovc.common.parsing import one_line, reason_of
 from emovc.common.pretrained import find_checkpoint
 from emovc.common.quiet import quieten
 
@@ -53,8 +53,9 @@ class RunRecord(SaveConfigCallback):
         if stage != "fit":
             return
         text = self.parser.dump(self.config, skip_none=False)
-        if not Path(trainer.default_root_dir, "config.yaml").exists():
-            write_text(Path(trainer.default_root_dir) / "config.yaml", text)
+        path = Path(trainer.default_root_dir) / "config.yaml"
+        if not (self.config.resume and path.exists()):
+            write_text(path, text)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         mels = (m.mel_id for m in pl_module.modules() if isinstance(m, LogMel))
         self.record = {
@@ -116,7 +117,7 @@ class RunCLI(LightningCLI):
         last = folder / "checkpoints" / "last.ckpt"
         if config.resume:
             config.ckpt_path = str(last) if last.exists() else None
-        elif (folder / "config.yaml").exists():
+        elif any((folder / "checkpoints").glob("*.ckpt")):
             raise UserError(
                 f"{folder}: holds a run; add --resume=true to go on with it, or --run OTHER"
             )
@@ -206,6 +207,11 @@ def main(subcommand: str, args: list[str]) -> None:
         cli([subcommand, *args])
     except MisconfigurationException as error:
         raise UserError(f"trainer: {str(error).splitlines()[0]}") from None
+    except ValueError as error:  # of a constructor, in all that jsonargparse knows of the config
+        reason = reason_of(str(error))
+        if reason is None:
+            raise
+        raise UserError(reason) from None
 
 
 def _config_of_run(args: list[str]) -> list[str]:

@@ -22,17 +22,39 @@ def one_line(message: str) -> str:
     """
     text = " ".join(message.split())
     key = ".".join(dict.fromkeys(re.findall(r'(?:Parser key|key) "([\w.]+)"', text)))
+    inner = re.search(r"Errors: - (?!Expected)(.+?); correct it", text)  # of a nested parser
+    if inner:
+        return f"{key}.{inner[1]}; correct it, or see --help"
     for pattern in (
         r"Option '[^']+' is not accepted",
         r"Problem with given class_path '[^']+': [^-]+?(?= - |$)",
         r"Expected a <[^>]+>\. Got value: [^\s;]+",
+        r"Expected a typing\.Literal\[[^\]]+\]\. Got value: \S+",
         r"Unable to load config [^-]+?(?= - |$)",
     ):
         found = re.search(pattern, text)
         if found:
-            return f"{key or 'arguments'}: {found[0].strip()}; correct it, or see --help"
+            reason = found[0].strip().replace("Expected a typing.Literal", "Expected one of ")
+            return f"{key or 'arguments'}: {reason}; correct it, or see --help"
+    given = re.search(r"Given value: (\S+)$", text)
+    if given:
+        return f"{key or 'arguments'}: {given[1]} is none of its options; see --help"
     text = re.sub(r" Given value type:.*", "", text)
     return f"{text}; see --help" if "required" in text else text
+
+
+def reason_of(message: str) -> str | None:
+    """What a constructor said, out of jsonargparse's account of all types it tried.
+
+    Args:
+        message: Text of its ValueError.
+
+    Returns:
+        The first error that isn't of a type; nothing if there is none.
+    """
+    lines = re.findall(r"^\s+- (.+)", message, re.MULTILINE)
+    reasons = [one for one in lines if not one.startswith(("Does not validate", "Expected a"))]
+    return reasons[0] if reasons else None
 
 
 class OneLineErrors(ArgumentParser):

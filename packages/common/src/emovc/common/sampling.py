@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from emovc.common.errors import UserError
+
 
 class Request(NamedTuple):
     """What the dataset is asked for.
@@ -29,11 +31,22 @@ class Crop:
         min_frames: Shortest crop; shorter utterances are padded to it.
         max_frames: Longest crop.
         multiple: Crops are a multiple of this many frames long.
+
+    Raises:
+        UserError: No length fits.
     """
 
     min_frames: int
     max_frames: int
     multiple: int = 1
+
+    def __post_init__(self) -> None:
+        """Check that there is a length to choose."""
+        if min(self.min_frames, self.multiple) < 1 or not len(self.lengths()):
+            raise UserError(
+                f"data.crop: no multiple of {self.multiple} frames lies between min_frames"
+                f" {self.min_frames} and max_frames {self.max_frames}; widen the range"
+            )
 
     def lengths(self) -> np.ndarray:
         """The possible lengths, rising."""

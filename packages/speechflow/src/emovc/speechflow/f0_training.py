@@ -28,6 +28,9 @@ class LitF0Converter(L.LightningModule):
         init_from: Run, checkpoint or exported folder of the SpeechFlow it belongs to.
         resampling: Random resampling of the F0.
         optimizer: Builds the optimiser from the parameters.
+
+    Raises:
+        UserError: The model has no F0 converter.
     """
 
     def __init__(
@@ -40,7 +43,10 @@ class LitF0Converter(L.LightningModule):
         super().__init__()
         self.save_hyperparameters(logger=False)
         if model.f0_converter is None:
-            raise ValueError("model.f0_converter is what this trains; configure one")
+            raise UserError(
+                "model.f0_converter: is what this trains; configure one, as"
+                " configs/model/speechflow_f0.yaml does"
+            )
         self.model = model
         self.init_from = init_from
         self.resampling = resampling
@@ -49,11 +55,13 @@ class LitF0Converter(L.LightningModule):
             part.requires_grad_(False)
 
     def setup(self, stage: str) -> None:
-        """Load the trained SpeechFlow.
+        """Load the trained SpeechFlow; a checkpoint of this recipe holds it already.
 
         Raises:
             UserError: None is named, or it has other sizes.
         """
+        if stage != "fit":
+            return
         if self.init_from is None:
             raise UserError(
                 "model.init_from: names no SpeechFlow to train the F0 converter for; train one with"

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from emovc.common.errors import UserError
+
 
 class Warp(NamedTuple):
     """A time warp of a batch.
@@ -80,6 +82,9 @@ class RandomResampling(nn.Module):
         max_segment: Longest segment in frames.
         min_speed: Smallest stretch factor; below 1 shortens.
         max_speed: Largest stretch factor.
+
+    Raises:
+        UserError: A range is empty.
     """
 
     def __init__(
@@ -90,6 +95,11 @@ class RandomResampling(nn.Module):
         max_speed: float = 1.5,
     ) -> None:
         super().__init__()
+        if not (0 < min_segment <= max_segment and 0 < min_speed <= max_speed):
+            raise UserError(
+                f"resampling: segments of {min_segment} to {max_segment} frames and factors of"
+                f" {min_speed} to {max_speed} can't be drawn; give the smaller number first"
+            )
         self.min_segment = min_segment
         self.max_segment = max_segment
         self.min_speed = min_speed

@@ -8,6 +8,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from emovc.common.batch import Batch
+from emovc.common.errors import UserError
 from emovc.common.speaker import SpeakerTable
 from emovc.speechflow.converter import Inputs, SpeechFlow
 from emovc.speechflow.cycle import CycleLoss, code_mask
@@ -29,6 +30,9 @@ class LitSpeechFlow(L.LightningModule):
         f0_weight: Weight of the F0 head's loss (authors: 1 with the cycle loss).
         f0_kind: Loss of the F0 head.
         optimizer: Builds the optimiser from the parameters.
+
+    Raises:
+        UserError: The cycle loss or ``f0_weight`` is asked for without an F0 head.
     """
 
     def __init__(
@@ -44,7 +48,10 @@ class LitSpeechFlow(L.LightningModule):
         super().__init__()
         self.save_hyperparameters(logger=False)
         if (cycle is not None or f0_weight > 0) and model.net.f0_head is None:
-            raise ValueError("the cycle loss and f0_weight need net.f0_head_dim above 0")
+            raise UserError(
+                "model: the cycle loss and f0_weight need net.f0_head_dim above 0; set it, as"
+                " configs/ablations/speechflow_cycle.yaml does"
+            )
         self.model = model
         self.resampling = resampling
         self.cycle = cycle
