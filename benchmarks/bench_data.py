@@ -3,24 +3,27 @@
 Printed are the real-time factor per core of DIO F0 + energy (beside Harvest's), the share of a
 training step on this CPU that is spent loading its batch, and how long the command takes to answer.
 
-    python benchmarks/bench_data.py data/nemo/manifest.jsonl
+    python benchmarks/bench_data.py [data/nemo/manifest.jsonl]
 """
 
 import argparse
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import torch
 
 from emovc.common.audio import LogMel
+from emovc.common.corpora.toy import make_toy
 from emovc.common.data import SpeechDataModule
 from emovc.common.f0 import Dio, Harvest
 from emovc.common.features.extractors import EnergyFeature, F0Feature, SignalFeature
 from emovc.common.loader import ResumableLoader
 from emovc.common.manifest import read_manifest
+from emovc.common.prepare import prepare
 from emovc.common.sampling import Crop
 from emovc.common.wav import read_wav
 from emovc.speechflow import RandomResampling, SpeechFlow, SpeechFlowNet
@@ -88,18 +91,31 @@ def seconds_to_help() -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("manifest", type=Path)
+    parser.add_argument("manifest", type=Path, nargs="?", help="default: a small toy corpus")
     parser.add_argument("--files", type=int, default=100)
     parser.add_argument("--steps", type=int, default=8)
     args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        report(args.manifest or toy(Path(folder)), args.files, args.steps)
+
+
+def toy(folder: Path) -> Path:
+    """Manifest of a small toy corpus."""
+    make_toy(folder / "audio", n_sentences=6)
+    prepare("toy", folder / "audio", folder / "prepared", num_workers=1)
+    return folder / "prepared" / "manifest.jsonl"
+
+
+def report(manifest: Path, n_files: int, n_steps: int) -> None:
+    """Measure and print."""
     energy = EnergyFeature(RATE, 1024, 256, Dio().frame_centre)
-    fast = real_time_factor([F0Feature(Dio()), energy], args.manifest, args.files)
-    slow = real_time_factor([F0Feature(Harvest()), energy], args.manifest, args.files // 10)
+    fast = real_time_factor([F0Feature(Dio()), energy], manifest, n_files)
+    slow = real_time_factor([F0Feature(Harvest()), energy], manifest, n_files // 10)
     print(f"DIO F0 + energy {fast:.0f} x real time per core, x{fast / slow:.1f} of Harvest's")
     for num_workers in (0, 2):
-        wait, work = waiting_and_stepping(args.manifest, num_workers, args.steps)
+        wait, work = waiting_and_stepping(manifest, num_workers, n_steps)
         share = wait / (wait + work)
         print(
             f"{num_workers} workers: wait {1000 * wait:.1f} ms, step {work:.2f} s,"
