@@ -8,7 +8,6 @@ HINTS = (
     ".*does not have many workers.*",
     ".*isinstance.treespec, LeafSpec.*",
     ".*bottleneck.*",
-    ".*is an instance of `nn.Module` and is already saved.*",
     ".*args parameter is intended to run from within Python.*",
     ".*module\\(s\\) in eval mode at the start of training.*",
     ".*callbacks used to create the checkpoint need to be provided.*",
