@@ -1,5 +1,6 @@
 """What a user does wrong costs one line, exit code 2, and leaves nothing half-written."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-from emovc.common.cli import main
+from emovc.common.cli import COMMANDS, main
 from emovc.common.errors import UserError
 from emovc.common.files import write_json, write_text
 
@@ -47,6 +48,16 @@ def speech(tmp_path: Path) -> Path:
     path.parent.mkdir(parents=True)
     soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
     return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_describes_itself(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["emovc", command, "--help"])
+    with contextlib.suppress(SystemExit):
+        main()
+    assert len(capsys.readouterr().out) > 100
 
 
 def test_commands_and_words(fails: Fails, tmp_path: Path) -> None:

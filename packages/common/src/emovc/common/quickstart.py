@@ -13,7 +13,7 @@ from emovc.common.prepare import prepare
 
 
 def quickstart(
-    config: Path = Path("configs/speechflow_toy.yaml"),
+    experiment: Path = Path("configs/speechflow_toy.yaml"),
     out: Path = Path("runs/quickstart"),
     steps: int | None = None,
     sentences: int | None = None,
@@ -24,14 +24,16 @@ def quickstart(
     A second call uses the corpus of the first and trains anew.
 
     Args:
-        config: What is trained.
+        experiment: Config of what is trained.
         out: Folder for everything.
         steps: Training steps; by default the config's.
         sentences: Sentences of the toy corpus; by default all.
         pairs: Conversions to score.
     """
-    if not config.is_file():
-        raise UserError(f"{config}: no such config; run emovc quickstart in the checkout of emovc")
+    if not experiment.is_file():
+        raise UserError(
+            f"{experiment}: no such config; run emovc quickstart in the checkout of emovc"
+        )
     start = time.perf_counter()
     corpus, run, report = out / "toy", out / "run", out / "report"
     _say("1/3 making and preparing the toy corpus", start)
@@ -41,7 +43,7 @@ def quickstart(
         shutil.rmtree(folder, ignore_errors=True)
     _say("2/3 training", start)
     manifest = corpus / "manifest.jsonl"
-    args = ["fit", "-c", str(config), "--run", str(run), f"--data.manifest={manifest}"]
+    args = ["fit", "-c", str(experiment), "--run", str(run), f"--data.manifest={manifest}"]
     cli(args + ([f"--trainer.max_steps={steps}"] if steps else []))
     _say("3/3 converting and scoring", start)
     evaluate(run, manifest, report, pairs=pairs)
