@@ -57,7 +57,7 @@ def test_every_command_describes_itself(
     monkeypatch.setattr(sys, "argv", ["emovc", command, "--help"])
     with contextlib.suppress(SystemExit):
         main()
-    assert len(capsys.readouterr().out) > 100
+    assert command in capsys.readouterr().out
 
 
 def test_commands_and_words(fails: Fails, tmp_path: Path) -> None:
