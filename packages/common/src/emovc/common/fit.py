@@ -167,7 +167,8 @@ def _place_logger(logger: Any, folder: Path) -> None:
     if "run_id" in arguments and arguments.run_id is None:
         record = folder / "run.json"
         if not record.exists():
-            write_json(record, {"id": uuid.uuid4().hex[:12]})
+            # The letter in front: W&B's id goes through YAML, where 12e456789012 is a number.
+            write_json(record, {"id": f"r{uuid.uuid4().hex[:11]}"})
         arguments.run_id = read_json(record)["id"]
         arguments.name = arguments.name or "/".join(folder.parts[-2:])
 
