@@ -4,6 +4,8 @@ import errno
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from emovc.common.errors import UserError
 from emovc.common.files import atomic_path, read_json, sha256_of, short_hash, write_json
@@ -17,6 +19,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         raise RuntimeError
     assert read_json(path) == {"x": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_weights_can_be_read_by_whoever_can_read_the_rest(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {})
+    with atomic_path(tmp_path / "a.safetensors") as temporary:
+        save_file({"x": torch.zeros(2)}, temporary)
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:

@@ -28,7 +28,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.parent / f".{path.stem}.{os.getpid()}.tmp{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # safetensors leaves files that only their owner can read
         temporary.replace(path)
     except OSError as error:
         raise _disk_error(error, path) from error
