@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,14 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tests.integration.runs import ROOT
 
 from emovc.common.convert import convert
 from emovc.common.evaluate import evaluate
 from emovc.common.export import export
 from emovc.common.fit import main as fit_main
 from emovc.common.manifest import read_manifest
+from emovc.common.vocoder import HiFiGAN
 from emovc.common.wav import read_wav
 from emovc.speechflow import SpeechFlow
 from emovc.speechflow.experiments import speechflow_mi
@@ -126,6 +129,20 @@ torch.save(log_mel, {str(tmp_path / "mel.pt")!r})
     mel = torch.load(tmp_path / "mel.pt", weights_only=True)
     assert mel.shape[0] == 80
     assert mel.isfinite().all()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/import.md"])
+def test_code_of_the_pages_runs(page: str, exported: Path, toy: Path, tmp_path: Path) -> None:
+    """As it stands there, in a folder that holds what it names."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    (tmp_path / "exported").symlink_to(exported)
+    for name, u in zip("ab", read_manifest(toy), strict=False):
+        (tmp_path / f"{name}.wav").symlink_to(u.path)
+    vocoder = HiFiGAN(upsample_initial_channel=16)
+    vocoder.pretrained = True  # as good as
+    vocoder.save_pretrained(tmp_path / "path" / "to" / "hifigan")
+    code = "\n".join(blocks)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=tmp_path)
 
 
 def test_experiment_compares_runs(trained: Path, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ class SpeechFlow(nn.Module):
         f0 = torch.where(mask > 0, _fit(f0, n, -1.0), -1.0)
         return Inputs(mel, f0, speaker, mask, frames)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def convert(self, source: Speech, target: EmotionTarget, seed: int = 0) -> Tensor:
         """Convert one utterance of any length; see ``Converter``. Nothing is drawn."""
         self.needs.check(target)
