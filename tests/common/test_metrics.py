@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from emovc.common import metrics
 from emovc.common.audio_copies import (
     Level,
     active_level,
@@ -13,6 +14,13 @@ from emovc.common.dtw import warping_path
 from emovc.common.manifest import Utterance
 from emovc.common.mel_cepstrum import frequency_warping, mel_cepstra
 from emovc.common.metrics import Analysis, analyse, bootstrap_interval, compare, correlation
+
+
+def test_the_dialect_is_the_one_that_tables_name() -> None:
+    """A change of any setting must change the name, and is a change of all published numbers."""
+    assert metrics.DIALECT == "world16k-5ms-mcep24-a0.42-noc0-dtw-trim40"
+    settings = (metrics.RATE, metrics.HOP, metrics.N_FFT, metrics.ORDER, metrics.ALPHA)
+    assert settings == (16_000, 80, 1024, 24, 0.42)
 
 
 def test_mel_cepstra_equal_pysptks() -> None:

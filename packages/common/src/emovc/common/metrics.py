@@ -15,8 +15,8 @@ from emovc.common.f0 import energy_db
 from emovc.common.mel_cepstrum import mel_cepstra
 from emovc.common.wav import resample
 
-DIALECT = "world16k-5ms-mcep24-a0.42-noc0-dtw-trim40"
-RATE, HOP, N_FFT, ORDER, ALPHA = 16_000, 80, 1024, 24, 0.42
+RATE, HOP, N_FFT, ORDER, ALPHA, TRIM_DB = 16_000, 80, 1024, 24, 0.42, 40
+DIALECT = f"world{RATE // 1000}k-{1000 * HOP // RATE}ms-mcep{ORDER}-a{ALPHA}-noc0-dtw-trim{TRIM_DB}"
 
 
 class Analysis(NamedTuple):
@@ -39,7 +39,7 @@ def analyse(wav: np.ndarray, sample_rate: int) -> Analysis:
     """Analyse a waveform (N,)."""
     import pyworld
 
-    signal = trim_silence(resample(wav.astype(np.float32), sample_rate, RATE), RATE, 40.0)
+    signal = trim_silence(resample(wav.astype(np.float32), sample_rate, RATE), RATE, TRIM_DB)
     x = signal / max(float(np.sqrt(np.square(signal, dtype=np.float64).mean())), 1e-8)
     # A floor 80 dB below the speech, since digital silence has no logarithm.
     x = x.astype(np.float64) + 1e-4 * np.random.default_rng(0).standard_normal(len(x))
