@@ -32,8 +32,9 @@ def read_weights(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error) or "Unsupported class" in str(error):
             raise UserError(
-                f"{path}: holds pickled objects beside its tensors (a fairseq checkpoint?), which "
-                "emovc doesn't load; save its tensors alone as .safetensors where you trust it"
+                f"{path}: holds pickled objects beside its tensors (of fairseq, or of a model that"
+                " was trained without a config?), which emovc doesn't load; where you trust it,"
+                " save its tensors alone as .safetensors"
             ) from None
         raise _damaged(path) from None
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError):
