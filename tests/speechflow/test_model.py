@@ -3,9 +3,20 @@
 import pytest
 import torch
 
-from emovc.speechflow import Codes, F0Converter, RandomResampling, SpeechFlowNet
+from emovc.common.audio import LogMel
+from emovc.common.batch import Batch
+from emovc.common.feature_set import F0_STATISTICS
+from emovc.speechflow import (
+    Codes,
+    CycleLoss,
+    F0Converter,
+    RandomResampling,
+    SpeechFlow,
+    SpeechFlowNet,
+)
 from emovc.speechflow.layers import MaskedGroupNorm, take_codes
 from emovc.speechflow.pitch import f0_bins, f0_one_hot, normalise_f0
+from emovc.speechflow.training import LitSpeechFlow
 
 
 @pytest.fixture
@@ -107,3 +118,19 @@ def test_bf16_autocast_runs(net: SpeechFlowNet) -> None:
         out = net.decode(codes, torch.rand(2, 4))
     out.float().square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+
+
+def test_another_number_of_f0_bins_is_heard_and_decoded() -> None:
+    net = SpeechFlowNet(n_f0_bins=33, content_channels=16, rhythm_channels=16, pitch_channels=16,
+                        decoder_dim=8, f0_head_dim=8)  # fmt: skip
+    frontend = LogMel()
+    batch = Batch(
+        ids=["a"], wav=0.1 * torch.randn(1, 256 * 44), lengths=torch.tensor([256 * 44]),
+        speaker=torch.tensor([0]), emotion=torch.tensor([0]),
+        features={"f0": torch.full((1, 44), 150.0), "dvector": torch.randn(1, 256),
+                  F0_STATISTICS: torch.tensor([[5.0, 0.2]])},
+    )  # fmt: skip
+    inputs = SpeechFlow(net, frontend).inputs(batch)
+    recipe = LitSpeechFlow(SpeechFlow(net, frontend), RandomResampling(), CycleLoss(), f0_weight=1)
+    assert inputs.mask.sum() == 44
+    assert torch.isfinite(recipe.training_step(batch, 0))

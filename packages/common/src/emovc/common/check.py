@@ -15,7 +15,7 @@ from emovc.common.errors import UserError
 from emovc.common.manifest import Utterance, read_manifest
 from emovc.common.progress import progress
 from emovc.common.splits import find_leaks
-from emovc.common.wav import WavInfo, read_wav, wav_info
+from emovc.common.wav import SILENCE, WavInfo, read_wav, wav_info
 
 MOST_THREADS = 8  # each holds a whole file
 
@@ -54,7 +54,7 @@ def check_audio(
             f" {utterance.num_samples} at {utterance.sample_rate} Hz; run emovc prepare again",
         )
     peak = float(np.abs(wav).max())
-    if peak < 1e-4:
+    if peak < SILENCE:
         yield Problem("error", where, "is silent; remove it")
     elif np.mean(np.abs(wav) >= 0.999) > 1e-3:
         yield Problem("warning", where, "is clipped; record it again at a lower level")

@@ -1,6 +1,5 @@
 """``emovc convert``: convert files with a trained model."""
 
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +13,7 @@ from emovc.common.audio import require_same_mel
 from emovc.common.conversion import Converter, EmotionTarget, Speech, Vocoder
 from emovc.common.errors import UserError
 from emovc.common.pretrained import load_converter
-from emovc.common.wav import read_wav, write_wav
-
-SILENCE = 1e-4
+from emovc.common.wav import ENDINGS, SILENCE, read_wav, write_wav
 
 
 def convert(
@@ -115,7 +112,7 @@ def expand(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         found = [path]
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in (".wav", ".flac"))
+            found = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS)
         if not found or not found[0].exists():
             raise UserError(f"{path}: no audio file; give .wav or .flac files or a folder of them")
         files += found
@@ -144,5 +141,4 @@ def main(command: str, args: list[str]) -> None:
     """Run ``emovc convert``."""
     from emovc.common.parsing import run_function
 
-    logging.captureWarnings(True)
     run_function(convert, args, command, many="sources", out=True)

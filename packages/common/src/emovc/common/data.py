@@ -71,12 +71,6 @@ class SpeechDataModule(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or num_workers < 0 or min_seconds < 0:
-            raise UserError(
-                "data: batch_size must be 1 or more, num_workers and min_seconds 0 or more"
-            )
-        if max_seconds <= min_seconds or (batch_seconds is not None and batch_seconds <= 0):
-            raise UserError("data: max_seconds must be above min_seconds, batch_seconds above 0")
         self.manifest = Path(manifest)
         self.sample_rate = sample_rate
         self.hop_length = hop_length
@@ -94,6 +88,17 @@ class SpeechDataModule(L.LightningDataModule):
         self.num_workers = num_workers
         self.predict_split = predict_split
         self.seed = seed
+        self._require_ranges()
+
+    def _require_ranges(self) -> None:
+        """Refuse numbers that would make endless or empty batches."""
+        if self.batch_size < 1 or self.num_workers < 0 or self.min_seconds < 0:
+            raise UserError(
+                "data: batch_size must be 1 or more, num_workers and min_seconds 0 or more"
+            )
+        empty = self.batch_seconds is not None and self.batch_seconds <= 0
+        if self.max_seconds <= self.min_seconds or empty:
+            raise UserError("data: max_seconds must be above min_seconds, batch_seconds above 0")
 
     def setup(self, stage: str) -> None:
         """Read and check the manifest; runs once per process.

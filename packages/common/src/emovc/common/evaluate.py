@@ -16,9 +16,9 @@ from emovc.common.metrics import DIALECT
 from emovc.common.page import Sample, score_table, write_page
 from emovc.common.pairs import Pair, conversion_pairs
 from emovc.common.parsing import run_function
-from emovc.common.pretrained import find_checkpoint, load_converter
+from emovc.common.pretrained import find_model, load_converter
 from emovc.common.progress import progress
-from emovc.common.scores import Score, by_emotion, log_keys, table, to_csv, to_markdown
+from emovc.common.scores import Score, Table, by_emotion, log_keys, table, to_csv, to_markdown
 from emovc.common.wav import write_wav
 
 ON_PAGE = 12  # pairs with pictures and players
@@ -63,7 +63,7 @@ def evaluate(
     chosen = conversion_pairs(utterances, pairs, source_emotion, emotions, seed)
     settings = {
         "model": str(run),
-        "weights": sha256_of(_weights(run)),
+        "weights": sha256_of(find_model(run)),
         "manifest": sha256_of(manifest),
         "split": split,
         "set": set or [],
@@ -75,10 +75,10 @@ def evaluate(
     _same_settings(out, settings)
     scores = _score_all(pair_converter, chosen, out)
     dataset = f"{'+'.join(sorted({u.corpus for u in utterances}))}_{split}"
-    _write(out, scores, chosen, settings, dataset)
+    rows, keys = _write(out, scores, chosen, settings, dataset)
     if (run / "run.json").exists():
-        log_to_run(run, log_keys(scores, dataset))
-    sys.stdout.write(to_markdown(table(scores), "") + "\n")
+        log_to_run(run, keys)
+    sys.stdout.write(to_markdown(rows, "") + "\n")
     sys.stdout.write(f"\n{len(chosen)} pairs of split {split}; {DIALECT}; reference:")
     sys.stdout.write(f" {pair_converter.reference_kind}\n{out / 'index.html'}\n")
 
@@ -129,27 +129,22 @@ def _same_settings(out: Path, settings: dict[str, Any]) -> None:
     write_json(path, settings)
 
 
-def _weights(run: Path) -> Path:
-    """File whose hash identifies the model."""
-    exported = run / "model.safetensors"
-    return exported if exported.is_file() else find_checkpoint(run)
-
-
 def _write(
     out: Path,
     scores: Sequence[Score],
     pairs: Sequence[Pair],
     settings: dict[str, Any],
     dataset: str,
-) -> None:
-    """Tables, summary and page."""
+) -> tuple[Table, dict[str, float]]:
+    """Write tables, summary and page; give the table by row, and the model's means by key."""
     write_text(out / "scores.csv", to_csv(scores))
     rows, emotions = table(scores), by_emotion(scores, "model")
+    keys = log_keys(rows["model"], emotions, dataset)
     summary = {
         "settings": settings,
         "rows": {r: {m: s._asdict() for m, s in ms.items()} for r, ms in rows.items()},
         "emotions": {e: {m: s._asdict() for m, s in ms.items()} for e, ms in emotions.items()},
-        "keys": log_keys(scores, dataset),
+        "keys": keys,
     }
     write_json(out / "summary.json", summary)
     text = f"{to_markdown(rows, 'row')}\n\n{to_markdown(emotions, 'emotion (model)')}\n"
@@ -166,6 +161,7 @@ def _write(
     caption = "; ".join(f"{k} {v}" for k, v in settings.items() if v)
     tables = [score_table(rows, "row"), score_table(emotions, "model, by emotion")]
     write_page(out / "index.html", "Conversion", caption, tables, samples)
+    return rows, keys
 
 
 def main(command: str, args: list[str]) -> None:

@@ -115,14 +115,14 @@ class PairScorer:
     @torch.inference_mode()
     def score(self, pair: Pair, clips: dict[str, Clip]) -> list[Score]:
         """Metrics of each row."""
-        goal = analyse(clips["target"].wav, self.rate)
+        analyses = {row: analyse(clip.wav, self.rate) for row, clip in clips.items()}
         voices = {
             row: self.encoder(torch.from_numpy(clip.wav)[None], None)[0]
             for row, clip in clips.items()
         }
         scores = []
         for row, clip in clips.items():
-            metrics = compare(analyse(clip.wav, self.rate), goal)
+            metrics = compare(analyses[row], analyses["target"])
             metrics["speaker_similarity"] = float(voices[row] @ voices["target"])
             metrics["rtf"] = clip.rtf
             scores.append(

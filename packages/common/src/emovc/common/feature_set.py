@@ -11,6 +11,7 @@ from emovc.common.errors import UserError
 from emovc.common.features.store import FeatureStore, open_store
 from emovc.common.files import read_json
 from emovc.common.manifest import Utterance
+from emovc.common.splits import speaker_material
 
 F0_STATISTICS = "f0_statistics"
 
@@ -82,14 +83,12 @@ def _check(
 
 
 def _speaker_mean(store: FeatureStore, utterances: Sequence[Utterance]) -> dict[str, Tensor]:
-    """Unit-length mean of a feature over each speaker's training utterances, by utterance id."""
-    by_id: dict[str, Tensor] = {}
-    for speaker in sorted({u.speaker for u in utterances}):
-        own = [u for u in utterances if u.speaker == speaker]
-        rows = [u for u in own if u.split == "train"] or own
+    """Unit-length mean of a feature over what describes each speaker, by utterance id."""
+    means = {}
+    for speaker, rows in speaker_material(utterances).items():
         mean = torch.stack([torch.tensor(store.get(u.sha256)[0]) for u in rows]).mean(0)
-        by_id.update((u.id, torch.nn.functional.normalize(mean, dim=0)) for u in own)
-    return by_id
+        means[speaker] = torch.nn.functional.normalize(mean, dim=0)
+    return {u.id: means[u.speaker] for u in utterances}
 
 
 def _f0_statistics(path: Path, utterances: Sequence[Utterance]) -> dict[str, Tensor]:

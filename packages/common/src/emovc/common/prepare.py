@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -23,7 +22,7 @@ from emovc.common.features.extractors import (
 from emovc.common.features.store import FeatureStore, missing, store_folder
 from emovc.common.files import write_json, write_text
 from emovc.common.manifest import Utterance, write_manifest
-from emovc.common.splits import assign_split, require_no_leaks
+from emovc.common.splits import assign_split, require_no_leaks, speaker_material
 
 NOTES = "notes.txt"
 SHOWN = 10
@@ -133,16 +132,9 @@ def extract_features(
 def speaker_statistics(
     utterances: Sequence[Utterance], store: FeatureStore
 ) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation of ln F0 of each speaker, over his training utterances.
-
-    Speakers without any are described by all of theirs.
-    """
-    by_speaker: dict[str, list[Utterance]] = defaultdict(list)
-    for u in utterances:
-        by_speaker[u.speaker].append(u)
+    """Mean and standard deviation of ln F0 over what describes each speaker."""
     found = {}
-    for speaker, own in sorted(by_speaker.items()):
-        rows = [u for u in own if u.split == "train"] or own
+    for speaker, rows in speaker_material(utterances).items():
         mean, std = log_f0_statistics(np.concatenate([store.get(u.sha256)[:, 0] for u in rows]))
         found[speaker] = {"log_f0_mean": mean, "log_f0_std": std}
     return found

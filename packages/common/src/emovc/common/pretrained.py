@@ -123,6 +123,16 @@ def find_checkpoint(path: Path) -> Path:
     return last
 
 
+def find_model(path: Path) -> Path:
+    """The file with the weights of an exported folder, a run, or a checkpoint.
+
+    Raises:
+        UserError: There is none.
+    """
+    exported = path / "model.safetensors"
+    return exported if exported.is_file() else find_checkpoint(path)
+
+
 def load_converter(path: Path, settings: dict[str, Any] | None = None) -> Any:
     """Load the converter of an exported folder, a run, or a checkpoint.
 
@@ -136,10 +146,11 @@ def load_converter(path: Path, settings: dict[str, Any] | None = None) -> Any:
     Raises:
         UserError: The path holds no converter.
     """
-    if (path / "model.safetensors").is_file():
+    file = find_model(path)
+    if file.parent == path:
         loaded = load_folder(path, nn.Module, settings)
     else:
-        loaded = load_checkpoint(find_checkpoint(path), nn.Module, settings)
+        loaded = load_checkpoint(file, nn.Module, settings)
     if not hasattr(loaded, "convert"):
         raise UserError(f"{path}: holds a {type(loaded).__name__}, which converts no speech")
     return loaded

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from emovc.common.corpora.toy import DEFAULT_SENTENCES, make_toy
 from emovc.common.errors import UserError
 from emovc.common.evaluate import evaluate
 from emovc.common.fit import cli
@@ -16,7 +17,7 @@ def quickstart(
     experiment: Path = Path("configs/speechflow_toy.yaml"),
     out: Path = Path("runs/quickstart"),
     steps: int | None = None,
-    sentences: int | None = None,
+    sentences: int = DEFAULT_SENTENCES,
     pairs: int = 12,
 ) -> None:
     """Make the toy corpus, train, convert, evaluate, and write a page to listen to.
@@ -27,7 +28,7 @@ def quickstart(
         experiment: Config of what is trained.
         out: Folder for everything.
         steps: Training steps; by default the config's.
-        sentences: Sentences of the toy corpus; by default all.
+        sentences: Sentences of the toy corpus.
         pairs: Conversions to score.
     """
     if not experiment.is_file():
@@ -37,7 +38,7 @@ def quickstart(
     start = time.perf_counter()
     corpus, run, report = out / "toy", out / "run", out / "report"
     _say("1/3 making and preparing the toy corpus", start)
-    make_corpus(out / "audio", sentences)
+    make_toy(out / "audio", sentences)
     prepare("toy", out / "audio", corpus, dvector=True)
     for folder in (run, report):
         shutil.rmtree(folder, ignore_errors=True)
@@ -48,16 +49,6 @@ def quickstart(
     _say("3/3 converting and scoring", start)
     evaluate(run, manifest, report, pairs=pairs)
     _say(f"done: open {(report / 'index.html').resolve()}", start)
-
-
-def make_corpus(folder: Path, sentences: int | None) -> None:
-    """Synthesise the toy corpus, if it isn't there."""
-    from emovc.common.corpora.toy import make_toy
-
-    if sentences is None:
-        make_toy(folder)
-    else:
-        make_toy(folder, n_sentences=sentences)
 
 
 def _say(what: str, start: float) -> None:

@@ -48,6 +48,9 @@ class Summary(NamedTuple):
     n: int
 
 
+Table = dict[str, dict[str, Summary]]  # by row or emotion, and by metric
+
+
 def summarise(scores: Sequence[Score], metric: str) -> Summary:
     """Mean over utterances, interval by bootstrap over speakers; durations by their size."""
     values = np.array([s.metrics.get(metric, np.nan) for s in scores], dtype=float)
@@ -60,7 +63,7 @@ def summarise(scores: Sequence[Score], metric: str) -> Summary:
     return Summary(float(np.nanmean(values)), low, high, n)
 
 
-def table(scores: Sequence[Score]) -> dict[str, dict[str, Summary]]:
+def table(scores: Sequence[Score]) -> Table:
     """Summaries by row and metric, the rows in the order of the scores."""
     rows = dict.fromkeys(s.row for s in scores)
     return {
@@ -68,7 +71,7 @@ def table(scores: Sequence[Score]) -> dict[str, dict[str, Summary]]:
     }
 
 
-def by_emotion(scores: Sequence[Score], row: str) -> dict[str, dict[str, Summary]]:
+def by_emotion(scores: Sequence[Score], row: str) -> Table:
     """Summaries of one row by target emotion and metric."""
     names = sorted({s.emotion for s in scores})
     own = [s for s in scores if s.row == row]
@@ -77,15 +80,15 @@ def by_emotion(scores: Sequence[Score], row: str) -> dict[str, dict[str, Summary
     }
 
 
-def log_keys(scores: Sequence[Score], dataset: str) -> dict[str, float]:
+def log_keys(model: dict[str, Summary], emotions: Table, dataset: str) -> dict[str, float]:
     """The model's means under their logging keys, ``eval/<set>/<metric>[/<emotion>]``."""
-    found = {f"eval/{dataset}/{m}": s.mean for m, s in table(scores)["model"].items()}
-    for emotion, metrics in by_emotion(scores, "model").items():
+    found = {f"eval/{dataset}/{m}": s.mean for m, s in model.items()}
+    for emotion, metrics in emotions.items():
         found |= {f"eval/{dataset}/{m}/{emotion}": s.mean for m, s in metrics.items()}
     return {key: value for key, value in found.items() if np.isfinite(value)}
 
 
-def to_markdown(rows: dict[str, dict[str, Summary]], first: str) -> str:
+def to_markdown(rows: Table, first: str) -> str:
     """Table in Markdown: mean and interval."""
     lines = [f"| {first} | " + " | ".join(METRICS.values()) + " |"]
     lines.append("|---" * (len(METRICS) + 1) + "|")

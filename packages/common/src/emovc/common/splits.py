@@ -77,6 +77,17 @@ def assign_split(
     ]
 
 
+def speaker_material(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
+    """What describes each speaker: his training utterances, or all of his if he has none."""
+    by_speaker: dict[str, list[Utterance]] = defaultdict(list)
+    for u in utterances:
+        by_speaker[u.speaker].append(u)
+    return {
+        speaker: [u for u in own if u.split == "train"] or own
+        for speaker, own in sorted(by_speaker.items())
+    }
+
+
 def find_leaks(utterances: Iterable[Utterance], disjoint: Collection[Disjoint] = ()) -> list[str]:
     """Describe what train, val and test share and must not, one line each.
 

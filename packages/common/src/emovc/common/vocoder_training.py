@@ -15,6 +15,7 @@ from emovc.common.audio import LogMel
 from emovc.common.batch import Batch
 from emovc.common.discriminators import Discriminator
 from emovc.common.errors import UserError
+from emovc.common.masking import masked_mean
 from emovc.common.vocoder import HiFiGAN
 from emovc.common.vocoder_losses import (
     adversarial_loss,
@@ -166,7 +167,7 @@ class LitHiFiGAN(L.LightningModule):
         n_frames = min(mel.shape[2], fake.shape[2])
         mask = self.generator.frontend.mask(batch.lengths, n_frames)
         error = (mel[..., :n_frames] - fake[..., :n_frames]).abs().mean(1)
-        return (error * mask).sum() / mask.sum(), int(mask.sum())
+        return masked_mean(error, mask), int(mask.sum())
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Optimisers of the generator and of the discriminator, and their schedules."""

@@ -10,6 +10,8 @@ import soxr
 from emovc.common.errors import UserError
 from emovc.common.files import atomic_path
 
+ENDINGS = (".wav", ".flac")  # of what is read from folders, and written
+SILENCE = 1e-4  # a recording whose peak is below this holds no speech
 REMEDY = "convert it to a mono 16-bit wav, for instance with ffmpeg -i IN -ac 1 -c:a pcm_s16le OUT"
 
 
@@ -95,7 +97,7 @@ def write_wav(path: Path, wav: np.ndarray, sample_rate: int) -> None:
     Raises:
         UserError: The ending is unknown, a sample is NaN, or the disk is full.
     """
-    if path.suffix.lower() not in (".wav", ".flac"):
+    if path.suffix.lower() not in ENDINGS:
         raise UserError(f"{path}: audio is written as .wav or .flac; choose one of these endings")
     if np.isnan(wav).any():  # would be written as the loudest sample there is
         raise UserError(f"{path}: not written, it would hold NaN; the model that made it diverged")

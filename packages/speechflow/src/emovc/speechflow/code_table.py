@@ -11,7 +11,6 @@ from emovc.common.data import SpeechDataModule
 from emovc.speechflow.converter import SpeechFlow
 from emovc.speechflow.cycle import code_mask
 from emovc.speechflow.losses import masked_mse
-from emovc.speechflow.pitch import f0_bins, f0_one_hot
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,7 @@ def _encode(
 ) -> tuple[dict[str, np.ndarray], float, float]:
     """Rows of one batch, its summed squared error and its frames."""
     inputs = model.inputs(batch)
-    one_hot = f0_one_hot(f0_bins(inputs.f0))
-    codes = model.net.encode(inputs.mel, one_hot, inputs.mel, inputs.mask)
-    pred = model.net.decode(codes, inputs.speaker, inputs.mask)
+    codes, pred = model.reconstruct(inputs)
     count = float(inputs.mask.sum())
     mse = float(masked_mse(pred, inputs.mel, inputs.mask))
     n = codes.content.shape[1]

@@ -15,8 +15,8 @@ from emovc.common.f0 import Dio, F0Tracker, log_f0_statistics
 from emovc.common.feature_set import F0_STATISTICS
 from emovc.common.pretrained import load_checkpoint, load_folder
 from emovc.common.speaker import SpeakerEncoder, SpeakerTable
-from emovc.speechflow.model import F0Converter, SpeechFlowNet
-from emovc.speechflow.pitch import f0_bins, f0_one_hot, normalise_f0
+from emovc.speechflow.model import Codes, F0Converter, SpeechFlowNet
+from emovc.speechflow.pitch import f0_input, f0_one_hot, normalise_f0
 
 LN_10 = 2.302585092994046
 Factor = Literal["rhythm", "pitch", "timbre"]
@@ -118,7 +118,7 @@ class SpeechFlow(nn.Module):
         frames = self.frontend.frames(batch.lengths)
         f0 = normalise_f0(batch.features["f0"], batch.features[F0_STATISTICS])
         n = -(-mel.shape[2] // self.net.factor) * self.net.factor
-        mask = (torch.arange(n, device=mel.device) < frames[:, None]).float()
+        mask = self.frontend.mask(batch.lengths, n)
         speaker = (
             self.speaker(batch.speaker)
             if isinstance(self.speaker, SpeakerTable)
@@ -127,6 +127,12 @@ class SpeechFlow(nn.Module):
         mel = _fit(mel, n, 0.0) * mask[:, None]
         f0 = torch.where(mask > 0, _fit(f0, n, -1.0), -1.0)
         return Inputs(mel, f0, speaker, mask, frames)
+
+    def reconstruct(self, inputs: Inputs) -> tuple[Codes, Tensor]:
+        """Codes of whole utterances, and the scaled mel (B, M, T) decoded from them."""
+        f0 = f0_input(inputs.f0, self.net.n_f0_bins)
+        codes = self.net.encode(inputs.mel, f0, inputs.mel, inputs.mask)
+        return codes, self.net.decode(codes, inputs.speaker, inputs.mask)
 
     @torch.no_grad()
     def convert(self, source: Speech, target: EmotionTarget, seed: int = 0) -> Tensor:
@@ -145,8 +151,8 @@ class SpeechFlow(nn.Module):
         """One-hot F0 on the timeline of the output: (1, n_f0_bins, n)."""
         n_bins = self.net.n_f0_bins
         if "pitch" not in self.factors:
-            return f0_one_hot(f0_bins(_fit(own.f0, n, -1.0), n_bins), n_bins)
-        theirs = f0_one_hot(f0_bins(_fit(other.f0, n, -1.0), n_bins), n_bins)
+            return f0_input(_fit(own.f0, n, -1.0), n_bins)
+        theirs = f0_input(_fit(other.f0, n, -1.0), n_bins)
         if "rhythm" in self.factors:
             return theirs
         mel = _fit(own.mel, n, 0.0)

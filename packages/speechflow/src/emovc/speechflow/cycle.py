@@ -18,7 +18,7 @@ from emovc.speechflow.losses import (
     variance_hinge,
 )
 from emovc.speechflow.model import Codes, SpeechFlowNet
-from emovc.speechflow.pitch import f0_bins, f0_one_hot
+from emovc.speechflow.pitch import f0_input
 from emovc.speechflow.resampling import RandomResampling
 
 Gradient = Literal["full", "stop_target", "decoder_only", "encoder_only"]
@@ -103,7 +103,7 @@ class CycleLoss:
         if scale == 0:
             return terms
         if not self.resample:
-            f0 = f0_one_hot(f0_bins(inputs.f0))
+            f0 = f0_input(inputs.f0, net.n_f0_bins)
             codes = net.encode(inputs.mel, f0, inputs.mel, inputs.mask)
         mixture, speaker, mask = self._replace(codes, inputs, speaker_index)
         again = self._encode_again(net, mixture, speaker, resampling, f0_kind)

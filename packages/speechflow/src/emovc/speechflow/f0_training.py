@@ -9,10 +9,11 @@ from torch import Tensor
 
 from emovc.common.batch import Batch
 from emovc.common.errors import UserError
+from emovc.common.masking import masked_mean
 from emovc.common.pretrained import load_converter
 from emovc.speechflow.converter import Inputs, SpeechFlow
 from emovc.speechflow.losses import f0_loss
-from emovc.speechflow.pitch import f0_bins, f0_one_hot
+from emovc.speechflow.pitch import f0_bins, f0_input
 from emovc.speechflow.resampling import RandomResampling
 from emovc.speechflow.training import resampled_inputs
 
@@ -106,7 +107,7 @@ class LitF0Converter(L.LightningModule):
         inputs = self.model.inputs(batch)
         loss, logits = self._loss(inputs, inputs.f0, None)
         voiced = logits.argmax(1) > 0
-        wrong = ((voiced != (f0_bins(inputs.f0) > 0)) * inputs.mask).sum() / inputs.mask.sum()
+        wrong = masked_mean(voiced != (f0_bins(inputs.f0) > 0), inputs.mask)
         values = {f"{stage}/loss": loss, f"{stage}/voicing_error": wrong}
         self.log_dict(values, sync_dist=True, batch_size=int(inputs.mask.sum()))
 
@@ -119,8 +120,9 @@ class LitF0Converter(L.LightningModule):
         self, inputs: Inputs, f0: Tensor, resampling: RandomResampling | None
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy against the F0 of ``inputs``, and the logits (B, K, T)."""
-        assert self.model.f0_converter is not None
-        one_hot = f0_one_hot(f0_bins(f0))
+        converter = self.model.f0_converter
+        assert converter is not None
+        n_bins = converter.n_f0_bins
         mask = None if resampling is not None else inputs.mask
-        logits = self.model.f0_converter(inputs.mel, one_hot, mask, resampling)
-        return f0_loss(logits, f0_bins(inputs.f0), inputs.mask, "ce"), logits
+        logits = converter(inputs.mel, f0_input(f0, n_bins), mask, resampling)
+        return f0_loss(logits, f0_bins(inputs.f0, n_bins), inputs.mask, "ce"), logits

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from emovc.common.masking import masked_mean
 from emovc.speechflow.model import Codes
 from emovc.speechflow.pitch import f0_one_hot
 
@@ -21,7 +22,7 @@ F0Loss = Literal["mse_onehot", "ce"]
 def masked_mse(pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Mean squared error over the valid frames of (B, M, T), with ``mask`` (B, T)."""
     error = (pred.float() - target.float()).square().mean(dim=1)  # (B, T)
-    return (error * mask).sum() / mask.sum()
+    return masked_mean(error, mask)
 
 
 def f0_loss(output: Tensor, bins: Tensor, mask: Tensor, kind: F0Loss) -> Tensor:
@@ -40,7 +41,7 @@ def f0_loss(output: Tensor, bins: Tensor, mask: Tensor, kind: F0Loss) -> Tensor:
     if kind == "mse_onehot":
         return masked_mse(output, f0_one_hot(bins, output.shape[1]), mask)
     error = torch.nn.functional.cross_entropy(output.float(), bins, reduction="none")  # (B, T)
-    return (error * mask).sum() / mask.sum()
+    return masked_mean(error, mask)
 
 
 def draw_partners(speaker: Tensor, pairing: Pairing) -> Tensor:
@@ -111,19 +112,16 @@ def _factor_distance(code: Tensor, target: Tensor, mask: Tensor, normalise: Norm
     """Distance of one factor's codes (B, N, C), averaged over valid codes and values."""
     if normalise == "cosine":
         error = 1 - torch.nn.functional.cosine_similarity(code, target, dim=-1)
-        return (error * mask).sum() / mask.sum()
+        return masked_mean(error, mask)
     error = (code - target).square().mean(-1)  # (B, N)
     if normalise == "batch_sd":
         error = error / code_deviation(target.detach(), mask).clamp(min=0.01).square()
-    return (error * mask).sum() / mask.sum()
+    return masked_mean(error, mask)
 
 
 def code_deviation(code: Tensor, mask: Tensor) -> Tensor:
     """Root mean square deviation of codes (B, N, C) from their mean over valid codes."""
-    valid = mask[..., None]
-    mean = (code * valid).sum((0, 1), keepdim=True) / mask.sum()
-    variance = ((code - mean).square() * valid).sum((0, 1)) / mask.sum()
-    return variance.mean().sqrt()
+    return _variances(code, mask).mean().sqrt()
 
 
 def variance_hinge(code: Tensor, mask: Tensor, floor: float) -> Tensor:
@@ -131,10 +129,14 @@ def variance_hinge(code: Tensor, mask: Tensor, floor: float) -> Tensor:
 
     Source: Bardes, Ponce and LeCun, VICReg, ICLR 2022, eq. 1.
     """
+    return (floor - (_variances(code, mask) + 1e-8).sqrt()).clamp(min=0).mean()
+
+
+def _variances(code: Tensor, mask: Tensor) -> Tensor:
+    """Variance (C,) of each value of codes (B, N, C) over the valid codes."""
     valid = mask[..., None]
     mean = (code * valid).sum((0, 1), keepdim=True) / mask.sum()
-    variance = ((code - mean).square() * valid).sum((0, 1)) / mask.sum()
-    return (floor - (variance + 1e-8).sqrt()).clamp(min=0).mean()
+    return ((code - mean).square() * valid).sum((0, 1)) / mask.sum()
 
 
 def linear_warmup(step: int, start: int, stop: int) -> float:

@@ -219,6 +219,7 @@ class F0Converter(nn.Module):
         pitch_dim: int = 32,
     ) -> None:
         super().__init__()
+        self.n_f0_bins = n_f0_bins
         self.rhythm_encoder = CodeEncoder(n_mels, rhythm_channels, rhythm_dim, 1, 1, factor)
         self.pitch_encoder = CodeEncoder(n_f0_bins, pitch_channels, pitch_dim, 3, 1, factor)
         self.decoder = CodeDecoder(2 * (rhythm_dim + pitch_dim), dim, 2, n_f0_bins, factor)

@@ -33,6 +33,11 @@ def f0_bins(normalised: Tensor, n_bins: int = 257) -> Tensor:
     return torch.where(normalised > 0, steps, 0)
 
 
+def f0_input(normalised: Tensor, n_bins: int = 257) -> Tensor:
+    """What the pitch encoder hears: one-hot bins (B, n_bins, T) of normalised F0 (B, T)."""
+    return f0_one_hot(f0_bins(normalised, n_bins), n_bins)
+
+
 def f0_one_hot(bins: Tensor, n_bins: int = 257) -> Tensor:
     """One-hot bins, (B, n_bins, T), float32."""
     return torch.nn.functional.one_hot(bins, n_bins).transpose(1, 2).float()

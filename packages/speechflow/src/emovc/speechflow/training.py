@@ -9,12 +9,13 @@ from torch import Tensor
 
 from emovc.common.batch import Batch
 from emovc.common.errors import UserError
+from emovc.common.masking import masked_mean
 from emovc.common.speaker import SpeakerTable
 from emovc.speechflow.converter import Inputs, SpeechFlow
 from emovc.speechflow.cycle import CycleLoss, code_mask
 from emovc.speechflow.losses import F0Loss, code_deviation, f0_loss, masked_mse
 from emovc.speechflow.model import Codes
-from emovc.speechflow.pitch import f0_bins, f0_one_hot
+from emovc.speechflow.pitch import f0_bins, f0_input
 from emovc.speechflow.resampling import RandomResampling, apply_warp
 
 
@@ -71,16 +72,17 @@ class LitSpeechFlow(L.LightningModule):
         """Loss of one batch."""
         inputs = self.model.inputs(batch)
         mel, f0 = resampled_inputs(inputs, self.resampling)
-        one_hot = f0_one_hot(f0_bins(f0))
-        codes = self.model.net.encode(mel, one_hot, inputs.mel, resampling=self.resampling)
-        pred = self.model.net.decode(codes, inputs.speaker)
+        net = self.model.net
+        pitch = f0_input(f0, net.n_f0_bins)
+        codes = net.encode(mel, pitch, inputs.mel, resampling=self.resampling)
+        pred = net.decode(codes, inputs.speaker)
         terms = {"mel": self.mel_weight * masked_mse(pred, inputs.mel, inputs.mask)}
         if self.f0_weight > 0:
-            output, bins = self.model.net.decode_f0(codes), f0_bins(inputs.f0)
+            output, bins = net.decode_f0(codes), f0_bins(inputs.f0, net.n_f0_bins)
             terms["f0"] = self.f0_weight * f0_loss(output, bins, inputs.mask, self.f0_kind)
         if self.cycle is not None:
             terms |= self.cycle(
-                self.model.net,
+                net,
                 inputs,
                 batch.speaker,
                 codes,
@@ -105,7 +107,7 @@ class LitSpeechFlow(L.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Tensor]]:
         """Codes (N, C) and reconstructed log-mel (M, T) of each utterance of a batch."""
         inputs = self.model.inputs(batch)
-        codes, pred = self._reconstruct(inputs)
+        codes, pred = self.model.reconstruct(inputs)
         log_mel, steps = self.model.unscale(pred), code_mask(inputs.mask, codes).sum(1).int()
         return [
             {name: code[i, : steps[i]] for name, code in codes._asdict().items()}
@@ -117,23 +119,18 @@ class LitSpeechFlow(L.LightningModule):
         """Log reconstruction errors and the codes' deviations of a batch of whole utterances."""
         inputs = self.model.inputs(batch)
         net, mask = self.model.net, inputs.mask
-        codes, pred = self._reconstruct(inputs)
+        codes, pred = self.model.reconstruct(inputs)
         log_mel = self.model.frontend(batch.wav)
         n = log_mel.shape[2]
-        error = (self.model.unscale(pred[..., :n]) - log_mel).abs().mean(1) * mask[:, :n]
-        values = {"loss": masked_mse(pred, inputs.mel, mask), "mel_l1": error.sum() / mask.sum()}
+        error = (self.model.unscale(pred[..., :n]) - log_mel).abs().mean(1)
+        mel_l1 = masked_mean(error, mask[:, :n])
+        values = {"loss": masked_mse(pred, inputs.mel, mask), "mel_l1": mel_l1}
         if net.f0_head is not None:
-            output, bins = net.decode_f0(codes, mask), f0_bins(inputs.f0)
+            output, bins = net.decode_f0(codes, mask), f0_bins(inputs.f0, net.n_f0_bins)
             values["loss_f0"] = f0_loss(output, bins, mask, self.f0_kind)
         named = {f"{stage}/{name}": value for name, value in values.items()}
         self.log_dict(named, sync_dist=True, batch_size=int(mask.sum()))
         self._log_codes(codes, mask, stage)
-
-    def _reconstruct(self, inputs: Inputs) -> tuple[Codes, Tensor]:
-        """Codes of whole utterances, and the scaled mel (B, M, T) decoded from them."""
-        net, mask = self.model.net, inputs.mask
-        codes = net.encode(inputs.mel, f0_one_hot(f0_bins(inputs.f0)), inputs.mel, mask)
-        return codes, net.decode(codes, inputs.speaker, mask)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Optimiser of the autoencoder and, if there is one, the speaker table."""

@@ -13,7 +13,7 @@ from emovc.common.errors import UserError
 from emovc.common.files import sha256_of
 from emovc.common.manifest import Utterance
 from emovc.common.progress import progress
-from emovc.common.wav import wav_info
+from emovc.common.wav import ENDINGS, wav_info
 
 LFS_POINTER = b"version https://git-lfs"
 
@@ -68,7 +68,7 @@ def find_files(root: Path, *endings: str) -> list[Path]:
 
 def find_audio(root: Path) -> list[Path]:
     """Wav and flac files below ``root`` in natural order."""
-    return find_files(root, ".wav", ".flac")
+    return find_files(root, *ENDINGS)
 
 
 def read_text(path: Path, legacy: tuple[str, ...] = ("cp1252",)) -> Text:

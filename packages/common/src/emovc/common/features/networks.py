@@ -27,17 +27,16 @@ class DvectorFeature(nn.Module):
         super().__init__()
         _require_pretrained(encoder)
         self.encoder = encoder
+        self.settings: dict[str, Any] = {
+            **encoder.settings,
+            "sample_rate": encoder.sample_rate,
+            "weights": weights_hash(encoder),
+        }
 
     @classmethod
     def from_pretrained(cls, sample_rate: int) -> "DvectorFeature":
         """With Resemblyzer's weights, hearing audio at ``sample_rate`` Hz."""
         return cls(SpeakerEncoder.from_pretrained(sample_rate=sample_rate))
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the value depends on."""
-        own = {"sample_rate": self.encoder.sample_rate, "weights": weights_hash(self.encoder)}
-        return {**self.encoder.settings, **own}
 
     def forward(self, wav: Tensor, lengths: Tensor) -> list[Tensor]:
         """Speaker vectors of waveforms (B, N)."""
@@ -60,16 +59,15 @@ class Emotion2vecFeature(nn.Module):
         super().__init__()
         _require_pretrained(encoder)
         self.encoder = encoder
+        self.settings: dict[str, Any] = {
+            "sample_rate": encoder.sample_rate,
+            "weights": weights_hash(encoder),
+        }
 
     @classmethod
     def from_pretrained(cls, source: str | Path, sample_rate: int) -> "Emotion2vecFeature":
         """From a folder or hub name, hearing audio at ``sample_rate`` Hz."""
         return cls(Emotion2vec.from_pretrained(source, sample_rate=sample_rate))
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the value depends on."""
-        return {"sample_rate": self.encoder.sample_rate, "weights": weights_hash(self.encoder)}
 
     def forward(self, wav: Tensor, lengths: Tensor) -> list[Tensor]:
         """Utterance vectors of waveforms (B, N)."""
