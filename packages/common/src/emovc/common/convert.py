@@ -53,8 +53,7 @@ def convert(
     target = EmotionTarget(references, emotion, arousal, strength)
     converter.needs.check(target)
     files = expand(sources)
-    places = [out] if len(files) == 1 and out.suffix else [out / f"{f.stem}.wav" for f in files]
-    for source, place in zip(files, places, strict=True):
+    for source, place in zip(files, places_of(files, out), strict=True):
         speech = read_speech(source, rate, device, speaker)
         wav = synthesise(converter, voice, speech, target, seed)
         write_wav(place, wav.cpu().numpy(), rate)
@@ -117,6 +116,23 @@ def expand(paths: Sequence[Path]) -> list[Path]:
             raise UserError(f"{path}: no audio file; give .wav or .flac files or a folder of them")
         files += found
     return files
+
+
+def places_of(files: Sequence[Path], out: Path) -> list[Path]:
+    """Where each result goes: ``out`` itself for one file, else ``out/<name>.wav``.
+
+    Raises:
+        UserError: Two files have the same name, so that one result would replace the other.
+    """
+    if len(files) == 1 and out.suffix:
+        return [out]
+    sources: dict[Path, Path] = {}
+    for file in files:
+        place = out / f"{file.stem}.wav"
+        first = sources.setdefault(place, file)
+        if first is not file:
+            raise UserError(f"{file}: has the same name as {first}; convert it to another OUT")
+    return list(sources)
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
