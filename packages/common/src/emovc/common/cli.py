@@ -4,6 +4,7 @@ import errno
 import importlib
 import os
 import sys
+from importlib.metadata import entry_points
 
 from emovc.common.errors import UserError
 from emovc.common.quiet import quieten
@@ -14,25 +15,30 @@ COMMANDS = {
     "quickstart": ("quickstart", "the whole way on the toy corpus, ending in a page to listen to"),
     "corpora": ("corpora.overview", "list the corpora that can be prepared"),
     "prepare": ("prepare", "corpus folder to manifest, splits, checks and features"),
+    "combine": ("combine", "one manifest of several corpora"),
     "check": ("check", "look for bad files, labels and leaks in a manifest"),
     "fit": ("fit", "train a model from a config"),
     "validate": ("fit", "validation loss of a checkpoint"),
     "test": ("fit", "test loss of a checkpoint"),
     "predict": ("fit", "predictions of a checkpoint through the trainer"),
     "convert": ("convert", "convert files with a trained model"),
+    "pairs": ("list_pairs", "list the pairs that evaluate converts, for other programs"),
     "evaluate": ("evaluate", "convert a fixed list of pairs and score them"),
+    "compare": ("compare", "set evaluations of several models beside each other"),
+    "disentangle": ("disentanglement", "what a model's codes tell of emotion, speaker, words, F0"),
     "export": ("export", "write a run's model as safetensors, config and card"),
     "reproduce": ("reproduce", "re-run an experiment of a paper on your runs"),
 }
+
+
+GROUP = "emovc.commands"  # entry points with which other packages offer commands
 
 
 def main() -> None:
     """Entry point; returns nothing, or the exit code would be 1."""
     name, args = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
     if name in ("-h", "--help"):
-        lines = [f"  {command:<12}{what}" for command, (_, what) in COMMANDS.items()]
-        sys.stdout.write("usage: emovc COMMAND ...\n\n" + "\n".join(lines))
-        sys.stdout.write("\n\nemovc COMMAND --help describes a command.\n")
+        sys.stdout.write(_usage())
         return
     if name == "--version":
         sys.stdout.write(
@@ -41,10 +47,7 @@ def main() -> None:
         return
     quieten()
     try:
-        if name not in COMMANDS:
-            raise UserError(f"unknown command {name!r}; there are {', '.join(COMMANDS)}")
-        module = importlib.import_module(f"emovc.common.{COMMANDS[name][0]}")
-        module.main(name, args)
+        _run(name, args)
     except UserError as error:
         sys.stderr.write(f"emovc: {_message(error)}\n")
         sys.exit(2)
@@ -60,6 +63,31 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("emovc: interrupted\n")
         sys.exit(130)
+
+
+def _run(name: str, args: list[str]) -> None:
+    """Run a command of this package, or one that another package offers.
+
+    Raises:
+        UserError: There is none of this name.
+    """
+    if name in COMMANDS:
+        importlib.import_module(f"emovc.common.{COMMANDS[name][0]}").main(name, args)
+        return
+    others = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in others:
+        raise UserError(f"unknown command {name!r}; there are {', '.join([*COMMANDS, *others])}")
+    others[name].load()(name, args)
+
+
+def _usage() -> str:
+    """All commands, those of other packages with the package's name."""
+    lines = [f"  {command:<16}{what}" for command, (_, what) in COMMANDS.items()]
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        package = point.dist.name if point.dist else "another package"
+        lines.append(f"  {point.name:<16}of {package}")
+    body = "\n".join(lines)
+    return f"usage: emovc COMMAND ...\n\n{body}\n\nemovc COMMAND --help describes a command.\n"
 
 
 def _message(error: UserError) -> str:
