@@ -1,0 +1,114 @@
+"""Are the words still there: word and character error rate of a named recogniser."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from emovc.common.errors import UserError
+from emovc.common.judges.hearing import require_speech
+from emovc.common.judging import Goal, Verdict
+
+NORMALISER = "nfkc-lower-nopunct"  # to be renamed when normalise() changes
+
+
+class Recogniser(Protocol):
+    """Writes down what is said.
+
+    Attributes:
+        name: Short name, part of the names of the metrics.
+        languages: ISO 639-1 codes of the languages it understands.
+    """
+
+    name: str
+    languages: Sequence[str]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Settings, hash of the ``weights``, and corpora it was ``trained_on``."""
+        ...
+
+    def transcribe(self, wav: np.ndarray, sample_rate: int) -> str:
+        """What is said in a recording (N,); empty where nothing was understood.
+
+        Raises:
+            UserError: The recording can't be recognised.
+        """
+        ...
+
+
+def normalise(text: str) -> str:
+    """Words alone: NFKC, lower case, no punctuation, one space between words.
+
+    Apostrophes vanish (``don't`` becomes ``dont``), other signs part words. Letters keep their
+    diacritics, and digits stay digits.
+    """
+    text = re.sub(r"['’ʼ`´]", "", unicodedata.normalize("NFKC", text.replace("´", "'")).lower())
+    kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in text)
+    return " ".join("".join(kept).split())
+
+
+def error_rates(reference: str, hypothesis: str) -> tuple[float, float]:
+    """Word and character error rate; both may exceed 1.
+
+    Insertions, deletions and substitutions divided by the words (the characters, spaces among them)
+    of the reference.
+
+    Args:
+        reference: Normalised text, not empty.
+        hypothesis: Normalised transcript.
+
+    Raises:
+        UserError: jiwer isn't installed.
+    """
+    try:
+        import jiwer
+    except ImportError:
+        raise UserError("error rates need jiwer: install the extra emovc-common[judges]") from None
+    return float(jiwer.wer(reference, hypothesis)), float(jiwer.cer(reference, hypothesis))
+
+
+class Intelligibility:
+    """Word and character error rate against the text of the pair.
+
+    Text without a known language, or in one that the recogniser does not understand, is a gap.
+
+    Args:
+        recogniser: Who listens.
+    """
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self.recogniser = recogniser
+        self.name = recogniser.name
+        self.metrics: Mapping[str, str] = {f"wer_{self.name}": f"WER ({self.name})",
+                        f"cer_{self.name}": f"CER ({self.name})"}  # fmt: skip
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the recogniser is, and how texts are compared."""
+        languages = sorted(self.recogniser.languages)
+        return {**self.recogniser.about, "languages": languages, "normaliser": NORMALISER}
+
+    def hear(self, wav: np.ndarray, sample_rate: int) -> str:
+        """Normalised transcript of a recording (N,).
+
+        Raises:
+            UserError: The recording holds no speech.
+        """
+        require_speech(wav, sample_rate)
+        return normalise(self.recogniser.transcribe(wav, sample_rate))
+
+    def judge(self, heard: str, recordings: Mapping[str, Any], goal: Goal) -> Verdict:
+        """Compare a transcript with the text."""
+        reference = normalise(goal.text or "")
+        if not reference:
+            return Verdict({}, gaps=(f"asr {self.name}: no text",))
+        if goal.language is None:
+            return Verdict({}, gaps=(f"asr {self.name}: language unknown",))
+        if goal.language not in self.recogniser.languages:
+            return Verdict({}, gaps=(f"asr {self.name}: no {goal.language}",))
+        wer, cer = error_rates(reference, heard)
+        metrics = {f"wer_{self.name}": wer, f"cer_{self.name}": cer}
+        return Verdict(metrics, {f"transcript_{self.name}": heard})

@@ -1,0 +1,205 @@
+"""The panel of judges of an evaluation: built from a file, asked row by row, marked."""
+
+import importlib.util
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+from torch import nn
+
+from emovc.common.errors import UserError
+from emovc.common.judging import Goal, Judge, Verdict
+from emovc.common.pretrained import build
+from emovc.common.weights import weights_hash
+
+DEFAULT = Path(__file__).parent / "judges" / "default.yaml"
+
+
+class Gap(NamedTuple):
+    """Something that could not be judged.
+
+    Attributes:
+        pair: Id of the pair.
+        row: Row of the pair.
+        judge: Name of the judge.
+        reason: Why, in one line.
+    """
+
+    pair: str
+    row: str
+    judge: str
+    reason: str
+
+
+class Failed(NamedTuple):
+    """What is kept of a recording that a judge can't hear."""
+
+    reason: str
+
+
+class Panel:
+    """Judges that hear each recording once.
+
+    Args:
+        judges: The judges; their names must differ.
+        sample_rate: Rate of the recordings in Hz.
+
+    Raises:
+        UserError: Two judges have the same name, or announce the same metric.
+    """
+
+    def __init__(self, judges: Sequence[Judge], sample_rate: int) -> None:
+        names = [judge.name for judge in judges]
+        metrics = [metric for judge in judges for metric in judge.metrics]
+        for given in (names, metrics):
+            twice = [name for name in given if given.count(name) > 1]
+            if twice:
+                raise UserError(f"judges: {twice[0]} stands twice; give one of them another name")
+        self.judges = list(judges)
+        self.rate = sample_rate
+
+    @property
+    def headings(self) -> dict[str, str]:
+        """Column heading of each metric."""
+        return {m: heading for judge in self.judges for m, heading in judge.metrics.items()}
+
+    def hear(self, wav: np.ndarray) -> dict[str, Any]:
+        """What each judge keeps of a recording (N,); a :class:`Failed` where it can't hear it."""
+        heard: dict[str, Any] = {}
+        for judge in self.judges:
+            try:
+                heard[judge.name] = judge.hear(wav, self.rate)
+            except UserError as error:
+                heard[judge.name] = Failed(str(error))
+        return heard
+
+    def judge(
+        self, row: Mapping[str, Any], recordings: Mapping[str, Mapping[str, Any]], goal: Goal
+    ) -> tuple[Verdict, list[tuple[str, str]]]:
+        """All judges' metrics and labels of one row, and (judge, reason) of what is missing.
+
+        Args:
+            row: What was heard of the row.
+            recordings: What was heard of the pair's real recordings, by their part.
+            goal: What the row should be.
+        """
+        metrics: dict[str, float] = {}
+        labels: dict[str, str] = {}
+        gaps: list[tuple[str, str]] = []
+        for judge in self.judges:
+            own = {part: heard[judge.name] for part, heard in recordings.items()}
+            deaf = [h for h in (row[judge.name], own["source"], own["target"]) if _failed(h)]
+            if deaf:
+                gaps.append((judge.name, deaf[0].reason))
+                continue
+            usable = {part: heard for part, heard in own.items() if not _failed(heard)}
+            verdict = judge.judge(row[judge.name], usable, goal)
+            metrics |= verdict.metrics
+            labels |= verdict.labels
+            gaps += [(judge.name, reason) for reason in verdict.gaps]
+        return Verdict(metrics, labels), gaps
+
+    def record(self, corpora: Collection[str], model: Any) -> list[dict[str, Any]]:
+        """Each judge for the record, with the marks that every table must carry.
+
+        Args:
+            corpora: Corpora of the evaluation.
+            model: The converter, which may contain a judge's network.
+        """
+        inside = model_hashes(model)
+        return [
+            {
+                "name": judge.name,
+                "metrics": dict(judge.metrics),
+                "about": judge.about,
+                "marks": marks_of(judge.about, corpora, inside),
+            }
+            for judge in self.judges
+        ]
+
+
+def marks_of(about: Mapping[str, Any], corpora: Collection[str], inside: set[str]) -> list[str]:
+    """What must be said of a judge: that it saw the corpus, or is part of the model.
+
+    Args:
+        about: The judge's record.
+        corpora: Corpora of the evaluation.
+        inside: Hashes of the pretrained networks inside the model.
+    """
+    seen = sorted(set(about.get("trained_on") or ()) & set(corpora))
+    marks = [f"saw {', '.join(seen)} in training"] if seen else []
+    if about.get("weights") in inside:
+        marks.append("the model is conditioned on, or was trained with, this network")
+    return marks
+
+
+def model_hashes(model: Any) -> set[str]:
+    """Hashes of the pretrained networks inside a model, and of those it names as its teachers."""
+    inside = set(getattr(model, "teachers", ()))
+    if isinstance(model, nn.Module):
+        parts = [m for m in model.modules() if m is not model and getattr(m, "pretrained", False)]
+        inside |= {weights_hash(part) for part in parts}
+    return inside
+
+
+def read_judges(
+    path: Path | None, languages: Collection[str] = ()
+) -> tuple[list[Judge], list[str]]:
+    """Build the judges that a YAML file lists.
+
+    Args:
+        path: List of ``class_path`` and ``init_args``; by default a quick panel, less those
+            whose package or weights aren't installed.
+        languages: Languages of the evaluation, where they are known; judges that understand none
+            of them are left out.
+
+    Returns:
+        The judges, and a line for each that was left out.
+
+    Raises:
+        UserError: The file is no such list, or a judge can't be built.
+    """
+    file = path or DEFAULT
+    try:
+        entries = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file of judges; configs/judges has examples") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise UserError(f"{file}: not YAML; write a list of class_path and init_args") from None
+    if not isinstance(entries, list) or not all(
+        isinstance(e, dict) and "class_path" in e for e in entries
+    ):
+        raise UserError(f"{file}: not a list of judges; each needs a class_path")
+    judges, left_out = [], []
+    for entry in entries:
+        module = ".".join(str(entry["class_path"]).split(".")[:2])
+        if path is None and not _installed(module):
+            left_out.append(f"{entry['class_path']}: {module} is not installed")
+            continue
+        try:
+            judge = build(entry, str(file), ours=False)
+        except UserError as error:
+            if path is not None:
+                raise
+            left_out.append(f"{entry['class_path']}: {error}")
+            continue
+        if not all(hasattr(judge, part) for part in ("name", "metrics", "hear", "judge")):
+            raise UserError(f"{file}: {entry['class_path']} is no judge; see docs/judges.md")
+        spoken = judge.about.get("languages")
+        if languages and spoken and not set(spoken) & set(languages):
+            left_out.append(f"{judge.name}: knows {', '.join(spoken)} only")
+            continue
+        judges.append(judge)
+    return judges, left_out
+
+
+def _installed(module: str) -> bool:
+    """Whether a package can be imported."""
+    return importlib.util.find_spec(module) is not None
+
+
+def _failed(heard: Any) -> bool:
+    """Whether a judge couldn't hear a recording."""
+    return isinstance(heard, Failed)
