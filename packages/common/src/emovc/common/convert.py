@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from emovc.common.audio import require_same_mel
+from emovc.common.audio import LogMel, require_same_mel
 from emovc.common.conversion import Converter, EmotionTarget, Speech, Vocoder
 from emovc.common.errors import UserError
 from emovc.common.pretrained import load_converter
@@ -47,7 +47,7 @@ def convert(
         device: Device to compute on.
     """
     converter = load_converter(run, parse_settings(set or [])).to(device)
-    voice = load_vocoder(vocoder, converter, device)
+    voice = load_vocoder(vocoder, converter.frontend, device)
     rate = converter.frontend.sample_rate
     references = [read_speech(path, rate, device) for path in reference or []]
     target = EmotionTarget(references, emotion, arousal, strength)
@@ -69,8 +69,13 @@ def synthesise(
         return vocoder(mel[None].float())[0].clamp(-1, 1)
 
 
-def load_vocoder(folder: Path | None, converter: Converter, device: str) -> Vocoder:
+def load_vocoder(folder: Path | None, frontend: LogMel, device: str) -> Vocoder:
     """The vocoder in a folder, or Griffin-Lim if none is given.
+
+    Args:
+        folder: Folder of a HiFi-GAN.
+        frontend: Mel of the model.
+        device: Device of the vocoder.
 
     Raises:
         UserError: The vocoder is of another mel than the model.
@@ -79,9 +84,9 @@ def load_vocoder(folder: Path | None, converter: Converter, device: str) -> Voco
     from emovc.common.vocoder import HiFiGAN
 
     if folder is None:
-        return GriffinLim(converter.frontend).to(device)
+        return GriffinLim(frontend).to(device)
     vocoder = HiFiGAN.from_pretrained(folder).eval().to(device)
-    require_same_mel(converter.frontend, vocoder.frontend.settings, f"{folder}: the vocoder")
+    require_same_mel(frontend, vocoder.frontend.settings, f"{folder}: the vocoder")
     return vocoder
 
 

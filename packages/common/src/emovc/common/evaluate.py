@@ -1,27 +1,20 @@
 """``emovc evaluate``: convert a fixed list of pairs and score the result."""
 
-import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emovc.common.convert import load_vocoder, parse_settings
+from emovc.common.convert import parse_settings
 from emovc.common.errors import UserError
-from emovc.common.evaluator import PairConverter, PairScorer, draw_pair
-from emovc.common.files import read_json, sha256_of, write_json, write_text
+from emovc.common.evaluating import Setup, evaluate_pairs
+from emovc.common.evaluation_report import ON_PAGE, Record, write_results
+from emovc.common.files import read_json, sha256_of, short_hash, write_json
 from emovc.common.loggers import log_to_run
 from emovc.common.manifest import read_manifest
 from emovc.common.metrics import DIALECT
-from emovc.common.page import Sample, score_table, write_page
 from emovc.common.pairs import Pair, conversion_pairs
+from emovc.common.panel import read_judges
 from emovc.common.parsing import run_function
-from emovc.common.pretrained import find_model, load_converter
-from emovc.common.progress import progress
-from emovc.common.scores import Score, Table, by_emotion, log_keys, table, to_csv, to_markdown
-from emovc.common.wav import write_wav
-
-ON_PAGE = 12  # pairs with pictures and players
+from emovc.common.pretrained import find_model
 
 
 def evaluate(
@@ -33,16 +26,18 @@ def evaluate(
     source_emotion: str = "neutral",
     emotions: list[str] | None = None,
     vocoder: Path | None = None,
+    judges: Path | None = None,
     set: list[str] | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    accelerator: str = "auto",
+    devices: int = 1,
 ) -> None:
     """Convert pairs of a split and score them beside source, target and copy-synthesis.
 
-    Utterances that were scored before are kept, so a run that was stopped goes on.
+    Pairs that were scored before are kept, so an evaluation that was stopped goes on.
 
     Args:
-        run: Run, checkpoint or exported folder.
+        run: Run, checkpoint, exported folder, or folder of audio converted by other means.
         manifest: Manifest with parallel sentences.
         out: Folder to write scores, audio, pictures and a page to.
         split: Part of the manifest.
@@ -50,69 +45,78 @@ def evaluate(
         source_emotion: Emotion of the sources.
         emotions: Target emotions; by default all others.
         vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        judges: YAML file that lists the judges; by default a panel that needs no download.
         set: Settings of the model to override, as NAME=VALUE.
         seed: Seed of the list of pairs and of the model.
-        device: Device of the model and the vocoder.
+        accelerator: Lightning's accelerator.
+        devices: Processes, each with a GPU of its own where there are GPUs.
     """
-    converter = load_converter(run, parse_settings(set or [])).to(device)
-    voice = load_vocoder(vocoder, converter, device)
-    pair_converter = PairConverter(converter, voice, manifest, seed, device)
-    utterances = [u for u in read_manifest(manifest) if u.split == split]
-    if not utterances:
-        raise UserError(f"{manifest}: split {split} is empty; give --split train, val or test")
-    chosen = conversion_pairs(utterances, pairs, source_emotion, emotions, seed)
+    chosen = choose_pairs(manifest, split, pairs, source_emotion, emotions, seed)
+    among = tuple(sorted({str(u.emotion) for p in chosen for u in (p.source, p.target)}))
+    drawn = frozenset(pair.id for pair in chosen[:ON_PAGE])
+    languages = tuple(sorted({p.target.language for p in chosen if p.target.language}))
+    setup = Setup(
+        run,
+        parse_settings(set or []),
+        vocoder,
+        judges,
+        manifest,
+        among,
+        languages,
+        out,
+        seed,
+        drawn,
+    )
+    evaluator = setup.open()
+    corpora = sorted({p.target.corpus for p in chosen})
+    panel = evaluator.panel.record(corpora, evaluator.converter.model)
     settings = {
         "model": str(run),
-        "weights": sha256_of(find_model(run)),
+        "weights": _weights(run),
         "manifest": sha256_of(manifest),
         "split": split,
+        "emotions": emotions or [],
+        "source_emotion": source_emotion,
         "set": set or [],
         "vocoder": str(vocoder) if vocoder else "Griffin-Lim",
         "seed": seed,
-        "dialect": DIALECT,
-        "reference": pair_converter.reference_kind,
+        "reference": evaluator.converter.reference_kind,
     }
+    settings |= {"dialect": DIALECT, "judges": {j["name"]: short_hash(j["about"]) for j in panel}}
     _same_settings(out, settings)
-    scores = _score_all(pair_converter, chosen, out)
-    dataset = f"{'+'.join(sorted({u.corpus for u in utterances}))}_{split}"
-    rows, keys = _write(out, scores, chosen, settings, dataset)
+    evaluate_pairs(setup, chosen, evaluator, accelerator, devices)
+    left_out = read_judges(judges, languages)[1]
+    record = Record(settings, panel, left_out, f"{'+'.join(corpora)}_{split}")
+    keys = write_results(out, chosen, evaluator, record)
     if (run / "run.json").exists():
         log_to_run(run, keys)
-    sys.stdout.write(to_markdown(rows, "") + "\n")
-    sys.stdout.write(f"\n{len(chosen)} pairs of split {split}; {DIALECT}; reference:")
-    sys.stdout.write(f" {pair_converter.reference_kind}\n{out / 'index.html'}\n")
 
 
-def _score_all(converter: PairConverter, pairs: Sequence[Pair], out: Path) -> list[Score]:
-    """Score what isn't in ``scores.jsonl`` yet, a line per pair as soon as it is done."""
-    path = out / "scores.jsonl"
-    done = _read_scores(path)
-    scorer = PairScorer(converter.rate)
-    shown = progress(pairs, "converting and scoring", len(pairs))
-    for number, pair in enumerate(shown):
-        if pair.id in done:
-            continue
-        clips = converter.clips(pair)
-        for row, clip in clips.items():
-            write_wav(out / "audio" / row / f"{pair.id}.wav", clip.wav, converter.rate)
-        if number < ON_PAGE:
-            draw_pair(pair, clips, converter.converter.frontend, out / "pictures")
-        done[pair.id] = scorer.score(pair, clips)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([s._asdict() for s in done[pair.id]]) + "\n")
-    return [score for pair in pairs for score in done[pair.id]]
+def choose_pairs(
+    manifest: Path,
+    split: str,
+    pairs: int,
+    source_emotion: str,
+    emotions: list[str] | None,
+    seed: int,
+) -> list[Pair]:
+    """The fixed list of conversions of a split.
+
+    Raises:
+        UserError: The split is empty, or holds no parallel sentences.
+    """
+    utterances = [u for u in read_manifest(manifest) if u.split == split]
+    if not utterances:
+        raise UserError(f"{manifest}: split {split} is empty; give --split train, val or test")
+    return conversion_pairs(utterances, pairs, source_emotion, emotions, seed)
 
 
-def _read_scores(path: Path) -> dict[str, list[Score]]:
-    """Scores of the pairs done before; a line cut off by a kill is dropped from the file."""
-    if not path.exists():
-        return {}
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        write_text(path, whole)
-    groups = [[Score(**row) for row in json.loads(line)] for line in whole.splitlines()]
-    return {group[0].pair: group for group in groups}
+def _weights(run: Path) -> str:
+    """Hash of the model, or of the names and contents of converted files."""
+    try:
+        return sha256_of(find_model(run))
+    except UserError:
+        return short_hash({p.name: sha256_of(p) for p in sorted(run.iterdir()) if p.is_file()})
 
 
 def _same_settings(out: Path, settings: dict[str, Any]) -> None:
@@ -127,41 +131,6 @@ def _same_settings(out: Path, settings: dict[str, Any]) -> None:
                 " give another OUT"
             )
     write_json(path, settings)
-
-
-def _write(
-    out: Path,
-    scores: Sequence[Score],
-    pairs: Sequence[Pair],
-    settings: dict[str, Any],
-    dataset: str,
-) -> tuple[Table, dict[str, float]]:
-    """Write tables, summary and page; give the table by row, and the model's means by key."""
-    write_text(out / "scores.csv", to_csv(scores))
-    rows, emotions = table(scores), by_emotion(scores, "model")
-    keys = log_keys(rows["model"], emotions, dataset)
-    summary = {
-        "settings": settings,
-        "rows": {r: {m: s._asdict() for m, s in ms.items()} for r, ms in rows.items()},
-        "emotions": {e: {m: s._asdict() for m, s in ms.items()} for e, ms in emotions.items()},
-        "keys": keys,
-    }
-    write_json(out / "summary.json", summary)
-    text = f"{to_markdown(rows, 'row')}\n\n{to_markdown(emotions, 'emotion (model)')}\n"
-    write_text(out / "summary.md", text)
-    samples = [
-        Sample(
-            f"{p.source.speaker}: {p.source.emotion} to {p.target.emotion}",
-            p.source.text or p.source.sentence or "",
-            {row: f"audio/{row}/{p.id}.wav" for row in rows},
-            [f"pictures/{p.id}.{kind}.png" for kind in ("mel", "f0")],
-        )
-        for p in pairs[:ON_PAGE]
-    ]
-    caption = "; ".join(f"{k} {v}" for k, v in settings.items() if v)
-    tables = [score_table(rows, "row"), score_table(emotions, "model, by emotion")]
-    write_page(out / "index.html", "Conversion", caption, tables, samples)
-    return rows, keys
 
 
 def main(command: str, args: list[str]) -> None:

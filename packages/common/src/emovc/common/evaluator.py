@@ -1,141 +1,106 @@
-"""Converts pairs of utterances and scores them beside source, target and copy-synthesis."""
+"""Scores converted pairs beside source, target and copy-synthesis."""
 
-import time
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-
-from emovc.common.audio import LogMel
-from emovc.common.conversion import Converter, EmotionTarget, Speech, Vocoder
-from emovc.common.convert import synthesise
-from emovc.common.f0 import Dio
-from emovc.common.files import read_json
+from emovc.common.errors import UserError
+from emovc.common.judging import Goal
 from emovc.common.manifest import Utterance
-from emovc.common.metrics import analyse, compare
+from emovc.common.metrics import Analysis, analyse, compare
+from emovc.common.pair_conversion import Clip, PairConverter, Recent
 from emovc.common.pairs import Pair
-from emovc.common.pictures import draw_f0, draw_mels, save_figure
+from emovc.common.panel import Gap, Panel
 from emovc.common.scores import Score
-from emovc.common.speaker import SpeakerEncoder
-from emovc.common.wav import read_wav
 
 
-class Clip(NamedTuple):
-    """One row of a pair.
+class Measured(NamedTuple):
+    """All that is measured of one recording or conversion, once.
 
     Attributes:
-        wav: Waveform, (N,).
-        mel: Its log-mel, (M, T).
-        rtf: Seconds the conversion took per second of result; NaN for what isn't converted.
+        analysis: What the metrics of the signal look at.
+        heard: What each judge keeps of it.
     """
 
-    wav: np.ndarray
-    mel: np.ndarray
+    analysis: Analysis
+    heard: dict[str, Any]
+
+
+class Result(NamedTuple):
+    """A pair, done.
+
+    Attributes:
+        clips: Its rows; without ``model`` if the conversion failed.
+        scores: Scores of the rows.
+        gaps: What could not be judged.
+        rtf: Seconds the conversion took per second of result; NaN where a file was read.
+    """
+
+    clips: dict[str, Clip]
+    scores: list[Score]
+    gaps: list[Gap]
     rtf: float
 
 
-class PairConverter:
-    """Converts pairs, and gives the recordings beside the result.
+class PairEvaluator:
+    """Converts and scores pairs; each recording is analysed and heard once.
 
     Args:
-        converter: The model.
-        vocoder: Its vocoder.
-        manifest: Manifest; ``speakers.json`` beside it tells F0 statistics, if it is there.
-        seed: Seed of the conversions.
-        device: Device of model and vocoder.
+        converter: Converts them.
+        panel: The judges.
+        among: Emotions of the evaluation.
     """
 
-    def __init__(
-        self,
-        converter: Converter,
-        vocoder: Vocoder,
-        manifest: Path,
-        seed: int = 0,
-        device: str | torch.device = "cpu",
-    ) -> None:
+    def __init__(self, converter: PairConverter, panel: Panel, among: Sequence[str]) -> None:
         self.converter = converter
-        self.vocoder = vocoder
-        self.seed = seed
-        self.device = device
-        self.rate = converter.frontend.sample_rate
-        path = manifest.parent / "speakers.json"
-        self.speakers: dict[str, Any] = read_json(path) if path.exists() else {}
+        self.panel = panel
+        self.among = tuple(among)
+        self._recent: Recent[Measured] = Recent()
 
-    @property
-    def reference_kind(self) -> str:
-        """What is given as the reference, for the record."""
-        if self.converter.needs.parallel:
-            return "the target recording (same words)"
-        return "another sentence of the target's speaker and emotion"
-
-    def speech(self, utterance: Utterance) -> Speech:
-        """An utterance with all that the manifest knows of it."""
-        wav, _ = read_wav(utterance.path, self.rate)
-        known = self.speakers.get(utterance.speaker)
-        log_f0 = (known["log_f0_mean"], known["log_f0_std"]) if known else None
-        on_device = torch.from_numpy(wav).to(self.device)
-        return Speech(on_device, utterance.speaker, utterance.text, log_f0)
-
-    @torch.inference_mode()
-    def clips(self, pair: Pair) -> dict[str, Clip]:
-        """Rows ``source``, ``model``, ``copy-synthesis`` and ``target`` of a pair."""
-        source, target = self.speech(pair.source), self.speech(pair.target)
-        wanted = target
-        if not self.converter.needs.parallel and pair.other is not None:
-            wanted = self.speech(pair.other)
-        request = EmotionTarget([wanted], pair.target.emotion)
-        start = time.perf_counter()
-        wav = synthesise(self.converter, self.vocoder, source, request, self.seed)
-        rtf = (time.perf_counter() - start) / (len(wav) / self.rate)
-        frontend = self.converter.frontend
-        copy = self.vocoder(frontend(target.wav[None]))[0].clamp(-1, 1)
-        waves = {"source": source.wav, "model": wav, "copy-synthesis": copy, "target": target.wav}
-        return {
-            row: Clip(
-                w.cpu().numpy(),
-                frontend(w[None])[0].cpu().numpy(),
-                rtf if row == "model" else float("nan"),
-            )
-            for row, w in waves.items()
-        }
-
-
-class PairScorer:
-    """Metrics of the rows of a pair against the target recording.
-
-    Args:
-        sample_rate: Rate of the waveforms in Hz.
-    """
-
-    def __init__(self, sample_rate: int) -> None:
-        self.rate = sample_rate
-        self.encoder = SpeakerEncoder.from_pretrained(sample_rate=sample_rate)
-
-    @torch.inference_mode()
-    def score(self, pair: Pair, clips: dict[str, Clip]) -> list[Score]:
-        """Metrics of each row."""
-        analyses = {row: analyse(clip.wav, self.rate) for row, clip in clips.items()}
-        voices = {
-            row: self.encoder(torch.from_numpy(clip.wav)[None], None)[0]
-            for row, clip in clips.items()
-        }
+    def evaluate(self, pair: Pair) -> Result:
+        """Convert a pair and score its rows."""
+        clips, measured, gaps, rtf = self._rows(pair)
+        real = {"same_speaker": pair.other, "other_speaker": pair.stranger}
+        recordings = {row: measured[row].heard for row in ("source", "target")}
+        recordings |= {role: self._real(u)[1].heard for role, u in real.items() if u is not None}
+        target = pair.target
+        goal = Goal(
+            str(target.emotion), target.text, target.language, target.speaker, among=self.among
+        )
         scores = []
-        for row, clip in clips.items():
-            metrics = compare(analyses[row], analyses["target"])
-            metrics["speaker_similarity"] = float(voices[row] @ voices["target"])
-            metrics["rtf"] = clip.rtf
+        for row, found in measured.items():
+            verdict, missing = self.panel.judge(found.heard, recordings, goal)
+            gaps += [Gap(pair.id, row, judge, reason) for judge, reason in missing]
+            metrics = compare(found.analysis, measured["target"].analysis) | verdict.metrics
             scores.append(
-                Score(pair.id, row, pair.target.speaker, str(pair.target.emotion), metrics)
+                Score(pair.id, row, target.speaker, goal.emotion, metrics, verdict.labels)
             )
-        return scores
+        return Result(clips, scores, gaps, rtf)
 
+    def _rows(self, pair: Pair) -> tuple[dict[str, Clip], dict[str, Measured], list[Gap], float]:
+        """Rows of a pair, what is measured of them, what failed, and the real-time factor."""
+        gaps, rtf = [], float("nan")
+        rows = {"source": self._real(pair.source)}
+        try:
+            clip, rtf = self.converter.convert(pair)
+            rows["model"] = clip, self._measure(clip)
+        except UserError as error:
+            gaps.append(Gap(pair.id, "model", "conversion", str(error)))
+        copy = self.converter.copy_synthesis(pair.target)
+        rows["copy-synthesis"] = self._once(f"copy {pair.target.id}", lambda: copy)
+        rows["target"] = self._real(pair.target)
+        clips = {row: clip for row, (clip, _) in rows.items()}
+        return clips, {row: found for row, (_, found) in rows.items()}, gaps, rtf
 
-def draw_pair(pair: Pair, clips: dict[str, Clip], frontend: LogMel, folder: Path) -> None:
-    """Pictures ``<pair>.mel.png`` and ``<pair>.f0.png`` of source, model and target."""
-    shown = {row: clips[row] for row in ("source", "model", "target")}
-    mels = draw_mels({row: clip.mel for row, clip in shown.items()}, frontend)
-    save_figure(mels, folder / f"{pair.id}.mel.png")
-    tracker = Dio(frontend.sample_rate, frontend.hop_length, frontend.frame_centre)
-    f0 = draw_f0({row: tracker(c.wav) for row, c in shown.items()}, frontend.frame_rate)
-    save_figure(f0, folder / f"{pair.id}.f0.png")
+    def _real(self, utterance: Utterance) -> tuple[Clip, Measured]:
+        """A real recording and what is measured of it."""
+        return self._once(f"real {utterance.id}", lambda: self.converter.recording(utterance))
+
+    def _once(self, key: str, make: Callable[[], Clip]) -> tuple[Clip, Measured]:
+        """A clip, and what is measured of it now or was before."""
+        clip = make()
+        return clip, self._recent.get(key, lambda: self._measure(clip))
+
+    def _measure(self, clip: Clip) -> Measured:
+        """Analyse a clip and let the judges hear it."""
+        rate = self.converter.rate
+        return Measured(analyse(clip.wav, rate), self.panel.hear(clip.wav))

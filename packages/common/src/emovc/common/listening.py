@@ -9,9 +9,9 @@ import torch
 from emovc.common.conversion import CopySynthesis, Vocoder
 from emovc.common.convert import load_vocoder
 from emovc.common.errors import UserError
-from emovc.common.evaluator import PairConverter, draw_pair
 from emovc.common.loggers import WandbCurves
 from emovc.common.manifest import Utterance
+from emovc.common.pair_conversion import PairConverter, draw_pair, known_speakers
 from emovc.common.pairs import Pair, conversion_pairs
 from emovc.common.wav import write_wav
 
@@ -65,10 +65,14 @@ class ListeningSet(L.Callback):
         folder = Path(trainer.default_root_dir) / "media" / f"{trainer.global_step:08d}"
         pairs = listening_pairs(data.of_split("val"), self.n_pairs)
         for pair in pairs:
-            clips = converter.clips(pair)
-            for row in ("source", "model", "target"):
-                write_wav(folder / f"{pair.id}.{row}.wav", clips[row].wav, converter.rate)
-            draw_pair(pair, clips, converter.converter.frontend, folder)
+            clips = {
+                "source": converter.recording(pair.source),
+                "model": converter.convert(pair)[0],
+                "target": converter.recording(pair.target),
+            }
+            for row, clip in clips.items():
+                write_wav(folder / f"{pair.id}.{row}.wav", clip.wav, converter.rate)
+            draw_pair(pair, clips, converter.frontend, folder)
         for logger in trainer.loggers:
             if isinstance(logger, WandbCurves):
                 samples = trainer.callback_metrics.get("progress/samples")
@@ -80,13 +84,14 @@ class ListeningSet(L.Callback):
         generator: Any = getattr(pl_module, "generator", None)
         if generator is not None:
             copy = CopySynthesis(generator.frontend)
-            return PairConverter(copy, generator, manifest, device=pl_module.device)
+            return PairConverter(copy, generator, {}, device=pl_module.device)
         if not hasattr(model, "convert"):
             return None
         if self._voice is None:
             folder = Path(self.vocoder) if self.vocoder else None
-            self._voice = load_vocoder(folder, model, str(pl_module.device))
-        return PairConverter(model, self._voice, manifest, device=pl_module.device)
+            self._voice = load_vocoder(folder, model.frontend, str(pl_module.device))
+        known = known_speakers(manifest)
+        return PairConverter(model, self._voice, known, device=pl_module.device)
 
 
 def listening_pairs(utterances: list[Utterance], n_pairs: int) -> list[Pair]:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from emovc.common.files import write_text
-from emovc.common.scores import METRICS, Summary, cell
+from emovc.common.scores import Headings, Summary, cell, used_metrics
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
@@ -38,10 +38,10 @@ class Sample(NamedTuple):
     pictures: Sequence[str]
 
 
-def score_table(rows: Mapping[str, Mapping[str, Summary]], first: str) -> str:
+def score_table(rows: Mapping[str, Mapping[str, Summary]], first: str, headings: Headings) -> str:
     """Table of scores in HTML; metrics that no row has are left out."""
-    used = [m for m in METRICS if any(metrics[m].n for metrics in rows.values())]
-    head = "".join(f"<th>{escape(name)}</th>" for name in [first, *(METRICS[m] for m in used)])
+    used = used_metrics(rows, headings)
+    head = "".join(f"<th>{escape(name)}</th>" for name in [first, *(headings[m] for m in used)])
     body = ""
     for name, metrics in rows.items():
         cells = "".join(f'<td class="number">{escape(cell(metrics[m]))}</td>' for m in used)
@@ -49,19 +49,33 @@ def score_table(rows: Mapping[str, Mapping[str, Summary]], first: str) -> str:
     return f'<div class="scroll"><table><tr>{head}</tr>\n{body}</table></div>'
 
 
+def judge_table(judges: Sequence[Mapping[str, Any]]) -> str:
+    """Table of the judges of an evaluation: what they are, and how they are marked."""
+    if not judges:
+        return ""
+    body = ""
+    for judge in judges:
+        about = "; ".join(f"{k} {v}" for k, v in judge["about"].items() if v not in (None, [], ""))
+        cells = (judge["name"], about, "; ".join(judge["marks"]))
+        body += "<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>\n"
+    head = "<tr><th>judge</th><th>what it is</th><th>marks</th></tr>\n"
+    return f'<div class="scroll"><table>{head}{body}</table></div>'
+
+
 def write_page(
-    path: Path, title: str, caption: str, tables: Sequence[str], samples: Sequence[Sample]
+    path: Path, title: str, notes: Sequence[str], tables: Sequence[str], samples: Sequence[Sample]
 ) -> None:
     """Write a page.
 
     Args:
         path: HTML file.
         title: Title.
-        caption: How the numbers came about.
+        notes: How the numbers came about, a line each.
         tables: Tables in HTML.
         samples: Sentences with players and pictures.
     """
-    parts = [f"<h1>{escape(title)}</h1>", *tables, f'<p class="caption">{escape(caption)}</p>']
+    caption = "<br>\n".join(map(escape, notes))
+    parts = [f"<h1>{escape(title)}</h1>", *tables, f'<p class="caption">{caption}</p>']
     parts += map(_section, samples)
     html = (
         '<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'

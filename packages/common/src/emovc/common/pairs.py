@@ -18,12 +18,14 @@ class Pair(NamedTuple):
         source: What is converted.
         target: The same speaker's recording of the same words in the target emotion.
         other: Another recording of the target's speaker and emotion with other words, if any.
+        stranger: A recording of the target's emotion by another speaker with other words, if any.
     """
 
     id: str
     source: Utterance
     target: Utterance
     other: Utterance | None
+    stranger: Utterance | None = None
 
 
 def conversion_pairs(
@@ -66,18 +68,20 @@ def conversion_pairs(
     names = sorted({str(u.emotion) for u in shuffled})
     by_emotion = [[u for u in shuffled if u.emotion == name] for name in names]
     turns = [u for group in zip_longest(*by_emotion) for u in group if u is not None]
+    apart = np.random.default_rng((seed, 1))  # so that the others stay as they were
     pairs = []
     for target in turns[:n_pairs]:
         source = sources[target.speaker, target.sentence]
-        others = [
-            u
-            for u in rows
-            if (u.speaker, u.emotion) == (target.speaker, target.emotion)
-            and u.sentence != target.sentence
-        ]
-        other = others[int(rng.integers(len(others)))] if others else None
-        pairs.append(Pair(_name(source, target), source, target, other))
+        alike = [u for u in rows if u.emotion == target.emotion and u.sentence != target.sentence]
+        other = _draw([u for u in alike if u.speaker == target.speaker], rng)
+        stranger = _draw([u for u in alike if u.speaker != target.speaker], apart)
+        pairs.append(Pair(_name(source, target), source, target, other, stranger))
     return pairs
+
+
+def _draw(utterances: Sequence[Utterance], rng: np.random.Generator) -> Utterance | None:
+    """One of the utterances, if there is one."""
+    return utterances[int(rng.integers(len(utterances)))] if utterances else None
 
 
 def _name(source: Utterance, target: Utterance) -> str:

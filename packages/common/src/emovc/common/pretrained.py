@@ -20,33 +20,35 @@ Network = TypeVar("Network", bound=nn.Module)
 PREFIX = "model."
 
 
-def build(config: Any, where: str) -> Any:
+def build(config: Any, where: str, ours: bool = True) -> Any:
     """Build what a ``class_path`` and ``init_args`` describe, nested to any depth.
 
     Args:
         config: A configuration value; what is no such description is returned as it is.
         where: File it stands in, for messages.
+        ours: Refuse classes that aren't emovc's, as for a file that came with weights; one that
+            the user wrote himself may name his own.
 
     Raises:
-        UserError: A class isn't one of emovc's or doesn't know an argument.
+        UserError: A class isn't one of emovc's, or doesn't exist or know an argument.
     """
     if isinstance(config, list):
-        return [build(item, where) for item in config]
+        return [build(item, where, ours) for item in config]
     if not isinstance(config, dict):
         return config
     if "class_path" not in config:
-        return {key: build(value, where) for key, value in config.items()}
+        return {key: build(value, where, ours) for key, value in config.items()}
     path = str(config["class_path"])
     module, _, name = path.rpartition(".")
-    if not module.startswith("emovc."):
+    if ours and not module.startswith("emovc."):
         raise UserError(f"{where}: class {path} is not part of emovc and is not built from a file")
     try:
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):
         raise UserError(
-            f"{where}: class {path} does not exist; was it made by a newer emovc?"
+            f"{where}: class {path} does not exist; is its package installed, and new enough?"
         ) from None
-    arguments = {k: build(v, where) for k, v in (config.get("init_args") or {}).items()}
+    arguments = {k: build(v, where, ours) for k, v in (config.get("init_args") or {}).items()}
     unknown = sorted(arguments.keys() - inspect.signature(kind).parameters.keys())
     if unknown:
         known = ", ".join(inspect.signature(kind).parameters)

@@ -2,23 +2,26 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from emovc.common.metrics import bootstrap_interval
 
-METRICS = {
+METRICS = {  # of the signal; judges announce theirs
     "mcd_db": "MCD (dB)",
     "f0_rmse_st": "F0 RMSE (semitones)",
     "f0_corr": "F0 correlation",
     "voicing_error": "voicing error",
     "energy_rmse_db": "energy RMSE (dB)",
     "duration_error_s": "duration error (s, absolute)",
-    "speaker_similarity": "speaker similarity",
-    "rtf": "real-time factor",
 }
+ABSOLUTE = ("duration_error_s",)  # signed per utterance, averaged by their size
+ROOT_MEAN_SQUARE = ("strength_rmse", "arousal_rmse")  # signed per utterance; beginnings of names
+Headings = Mapping[str, str]  # column heading of each metric, in the order of the columns
+Confusion = dict[str, dict[str, int]]  # by the emotion wanted and the one recognised
 
 
 class Score(NamedTuple):
@@ -30,6 +33,7 @@ class Score(NamedTuple):
         speaker: Speaker of the target.
         emotion: Emotion of the target.
         metrics: Values by name.
+        labels: Decisions of judges by name, such as the emotion recognised.
     """
 
     pair: str
@@ -37,6 +41,7 @@ class Score(NamedTuple):
     speaker: str
     emotion: str
     metrics: dict[str, float]
+    labels: dict[str, str] = {}
 
 
 class Summary(NamedTuple):
@@ -52,32 +57,52 @@ Table = dict[str, dict[str, Summary]]  # by row or emotion, and by metric
 
 
 def summarise(scores: Sequence[Score], metric: str) -> Summary:
-    """Mean over utterances, interval by bootstrap over speakers; durations by their size."""
+    """Mean over utterances with its interval by bootstrap over speakers.
+
+    Durations count by their size; errors of strength and arousal give a root mean square.
+    """
     values = np.array([s.metrics.get(metric, np.nan) for s in scores], dtype=float)
-    if metric == "duration_error_s":
+    root = metric.startswith(ROOT_MEAN_SQUARE)
+    if metric in ABSOLUTE:
         values = np.abs(values)
+    if root:
+        values = np.square(values)
     n = int(np.isfinite(values).sum())
     if n == 0:
         return Summary(np.nan, np.nan, np.nan, 0)
     low, high = bootstrap_interval(values, [s.speaker for s in scores])
-    return Summary(float(np.nanmean(values)), low, high, n)
+    found = np.array([np.nanmean(values), low, high])
+    mean, low, high = (float(v) for v in (np.sqrt(found) if root else found))
+    return Summary(mean, low, high, n)
 
 
-def table(scores: Sequence[Score]) -> Table:
+def table(scores: Sequence[Score], headings: Headings) -> Table:
     """Summaries by row and metric, the rows in the order of the scores."""
     rows = dict.fromkeys(s.row for s in scores)
     return {
-        row: {m: summarise([s for s in scores if s.row == row], m) for m in METRICS} for row in rows
+        row: {m: summarise([s for s in scores if s.row == row], m) for m in headings}
+        for row in rows
     }
 
 
-def by_emotion(scores: Sequence[Score], row: str) -> Table:
+def by_emotion(scores: Sequence[Score], row: str, headings: Headings) -> Table:
     """Summaries of one row by target emotion and metric."""
     names = sorted({s.emotion for s in scores})
     own = [s for s in scores if s.row == row]
     return {
-        e: {m: summarise([s for s in own if s.emotion == e], m) for m in METRICS} for e in names
+        e: {m: summarise([s for s in own if s.emotion == e], m) for m in headings} for e in names
     }
+
+
+def confusions(scores: Sequence[Score]) -> dict[str, dict[str, Confusion]]:
+    """Counts of what judges recognised, by label, row, emotion wanted and emotion recognised."""
+    counts: dict[str, dict[str, Confusion]] = {}
+    for s in scores:
+        for name, label in s.labels.items():
+            rows = counts.setdefault(name, {})
+            wanted = rows.setdefault(s.row, {}).setdefault(s.emotion, defaultdict(int))
+            wanted[label] += 1
+    return counts
 
 
 def log_keys(model: dict[str, Summary], emotions: Table, dataset: str) -> dict[str, float]:
@@ -88,25 +113,32 @@ def log_keys(model: dict[str, Summary], emotions: Table, dataset: str) -> dict[s
     return {key: value for key, value in found.items() if np.isfinite(value)}
 
 
-def to_markdown(rows: Table, first: str) -> str:
-    """Table in Markdown: mean and interval."""
-    lines = [f"| {first} | " + " | ".join(METRICS.values()) + " |"]
-    lines.append("|---" * (len(METRICS) + 1) + "|")
+def to_markdown(rows: Table, first: str, headings: Headings) -> str:
+    """Table in Markdown: mean and interval; metrics that no row has are left out."""
+    used = used_metrics(rows, headings)
+    lines = [f"| {first} | " + " | ".join(headings[m] for m in used) + " |"]
+    lines.append("|---" * (len(used) + 1) + "|")
     for name, metrics in rows.items():
-        lines.append(f"| {name} | " + " | ".join(cell(metrics[m]) for m in METRICS) + " |")
+        lines.append(f"| {name} | " + " | ".join(cell(metrics[m]) for m in used) + " |")
     return "\n".join(lines)
 
 
-def to_csv(scores: Sequence[Score]) -> str:
+def used_metrics(rows: Mapping[str, Mapping[str, Summary]], headings: Headings) -> list[str]:
+    """Metrics that at least one row has a value of."""
+    return [m for m in headings if any(metrics[m].n for metrics in rows.values())]
+
+
+def to_csv(scores: Sequence[Score], headings: Headings) -> str:
     """One line per utterance and row."""
     buffer = io.StringIO()
-    fields = ["pair", "row", "speaker", "emotion", *METRICS]
+    labels = sorted({name for s in scores for name in s.labels})
+    fields = ["pair", "row", "speaker", "emotion", *headings, *labels]
     writer = csv.DictWriter(buffer, fields, lineterminator="\n")
     writer.writeheader()
     for s in scores:
-        record: dict[str, Any] = {m: s.metrics.get(m) for m in METRICS}
+        record: dict[str, Any] = {m: s.metrics.get(m) for m in headings}
         who = {"pair": s.pair, "row": s.row, "speaker": s.speaker, "emotion": s.emotion}
-        writer.writerow({**record, **who})
+        writer.writerow({**record, **who, **s.labels})
     return buffer.getvalue()
 
 

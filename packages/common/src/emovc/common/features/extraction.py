@@ -48,8 +48,12 @@ class _Audio(Dataset[Extracted]):
         return Extracted(str(utterance.path), utterance.sha256, audio, values)
 
 
-class _NamedBar(RichProgressBar):
-    """Says what is extracted."""
+class NamedBar(RichProgressBar):
+    """Says what is done.
+
+    Args:
+        what: Words before the bar.
+    """
 
     def __init__(self, what: str) -> None:
         super().__init__()
@@ -57,6 +61,7 @@ class _NamedBar(RichProgressBar):
 
     @property
     def predict_description(self) -> str:
+        """Words before the bar."""
         return self.what
 
 
@@ -95,8 +100,8 @@ def extract(
     todo = sorted({u.sha256: u for u in utterances if u.sha256 in lacking}.values(), key=_seconds)
     if not todo:
         return 0
-    bar = _NamedBar(f"extracting {', '.join(wanted)}")
-    trainer = _trainer(accelerator, devices, [StoreWriter(root, features, wanted), bar])
+    bar = NamedBar(f"extracting {', '.join(wanted)}")
+    trainer = predictor(accelerator, devices, [StoreWriter(root, features, wanted), bar])
     dataset = _Audio(todo, sample_rate, signals, pass_audio=bool(networks))
     share: DistributedSampler[Extracted] = DistributedSampler(
         dataset, trainer.world_size, trainer.global_rank, shuffle=False, drop_last=False
@@ -113,12 +118,22 @@ def extract(
     return len(todo)
 
 
-def _trainer(accelerator: str, devices: int | str, callbacks: list[L.Callback]) -> L.Trainer:
-    """A trainer for predictions only."""
+def predictor(
+    accelerator: str, devices: int | str, callbacks: list[L.Callback], strategy: str = "auto"
+) -> L.Trainer:
+    """A trainer for predictions only.
+
+    Args:
+        accelerator: Lightning's accelerator.
+        devices: Lightning's number of devices.
+        callbacks: What writes the predictions and shows the progress.
+        strategy: Lightning's strategy.
+    """
     with _silent_about_devices(accelerator):
         return L.Trainer(
             accelerator=accelerator,
             devices=devices,
+            strategy=strategy,
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,

@@ -1,0 +1,60 @@
+"""Speech that another program converted: a folder of files named after the pairs."""
+
+from pathlib import Path
+
+import numpy as np
+
+from emovc.common.audio import LogMel
+from emovc.common.conversion import Needs
+from emovc.common.errors import UserError
+from emovc.common.wav import ENDINGS, SILENCE, read_wav, wav_info
+
+
+class ConvertedFiles:
+    """Conversions of the pairs that ``emovc pairs`` lists, made by any program.
+
+    Args:
+        folder: Holds ``<pair>.wav`` or ``<pair>.flac`` at the front end's rate.
+        frontend: Mel of pictures and of copy-synthesis.
+
+    Raises:
+        UserError: The folder holds no audio.
+    """
+
+    needs = Needs()
+
+    def __init__(self, folder: Path, frontend: LogMel) -> None:
+        self.frontend = frontend
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in ENDINGS)
+        if not files:
+            raise UserError(f"{folder}: holds neither a model nor converted audio (<pair>.wav)")
+        self.folder = folder
+        self.files = {path.stem: path for path in files}
+
+    def read(self, pair: str) -> np.ndarray:
+        """Waveform of a pair, (N,).
+
+        Raises:
+            UserError: It is missing, silent, unreadable, or of another rate.
+        """
+        path = self.files.get(pair)
+        if path is None:
+            raise UserError(f"{self.folder}: has no file for this pair; name it <pair>.wav")
+        rate = wav_info(path).sample_rate
+        if rate != self.frontend.sample_rate:
+            raise UserError(
+                f"{self.folder}: a file of {rate} Hz; resample it to {self.frontend.sample_rate} Hz"
+            )
+        wav, _ = read_wav(path)
+        if abs(wav).max() < SILENCE:
+            raise UserError(f"{self.folder}: a silent file; convert it again")
+        return wav
+
+
+def holds_audio(folder: Path) -> bool:
+    """Whether a folder holds audio rather than a model or a run."""
+    if not folder.is_dir() or (folder / "model.safetensors").exists():
+        return False
+    if (folder / "checkpoints").exists():
+        return False
+    return any(p.suffix.lower() in ENDINGS for p in folder.iterdir())

@@ -1,0 +1,154 @@
+"""Converts pairs of utterances, and gives the recordings that belong beside the result."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from emovc.common.audio import LogMel
+from emovc.common.conversion import Converter, EmotionTarget, Speech, Vocoder
+from emovc.common.convert import synthesise
+from emovc.common.converted import ConvertedFiles
+from emovc.common.errors import UserError
+from emovc.common.f0 import Dio
+from emovc.common.files import read_json
+from emovc.common.manifest import Utterance
+from emovc.common.pairs import Pair
+from emovc.common.pictures import draw_f0, draw_mels, save_figure
+from emovc.common.wav import read_wav
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """Values by key, made once and kept while they are in use.
+
+    Args:
+        size: Most values kept; the one that was not asked for the longest goes first.
+    """
+
+    def __init__(self, size: int = 256) -> None:
+        self.size = size
+        self._values: OrderedDict[str, Value] = OrderedDict()
+
+    def get(self, key: str, make: Callable[[], Value]) -> Value:
+        """The value of a key, made if it isn't there."""
+        if key not in self._values:
+            self._values[key] = make()
+            if len(self._values) > self.size:
+                self._values.popitem(last=False)
+        self._values.move_to_end(key)
+        return self._values[key]
+
+
+class Clip(NamedTuple):
+    """One row of a pair.
+
+    Attributes:
+        wav: Waveform, (N,).
+        mel: Its log-mel, (M, T).
+    """
+
+    wav: np.ndarray
+    mel: np.ndarray
+
+
+class PairConverter:
+    """Converts pairs; each recording is read once.
+
+    Args:
+        converter: The model, or a folder of files converted before.
+        vocoder: Its vocoder.
+        speakers: ln F0 statistics of speakers where they are known, see :func:`known_speakers`.
+        seed: Seed of the conversions.
+        device: Device of model and vocoder.
+    """
+
+    def __init__(
+        self,
+        converter: Converter | ConvertedFiles,
+        vocoder: Vocoder,
+        speakers: Mapping[str, Any],
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.model = converter
+        self.vocoder = vocoder
+        self.speakers = speakers
+        self.seed = seed
+        self.device = device
+        self.frontend: LogMel = converter.frontend
+        self.rate = self.frontend.sample_rate
+        self._recent: Recent[Clip] = Recent()
+
+    @property
+    def reference_kind(self) -> str:
+        """What is given as the reference, for the record."""
+        if self.model.needs.parallel:
+            return "the target recording (same words)"
+        return "another sentence of the target's speaker and emotion"
+
+    @torch.inference_mode()
+    def convert(self, pair: Pair) -> tuple[Clip, float]:
+        """The conversion of a pair and its real-time factor, NaN where a file was read.
+
+        Raises:
+            UserError: The conversion is missing, or its samples are no numbers.
+        """
+        if isinstance(self.model, ConvertedFiles):
+            return self._clip(self.model.read(pair.id)), float("nan")
+        source, wanted = self._speech(pair.source), self._speech(pair.target)
+        if not self.model.needs.parallel and pair.other is not None:
+            wanted = self._speech(pair.other)
+        request = EmotionTarget([wanted], pair.target.emotion)
+        start = time.perf_counter()
+        wav = synthesise(self.model, self.vocoder, source, request, self.seed).cpu().numpy()
+        rtf = (time.perf_counter() - start) / (len(wav) / self.rate)
+        if not np.isfinite(wav).all():
+            raise UserError("the model gave NaN or infinity; train it further or anew")
+        return self._clip(wav), rtf
+
+    @torch.inference_mode()
+    def recording(self, utterance: Utterance) -> Clip:
+        """A real recording."""
+        return self._recent.get(
+            utterance.id, lambda: self._clip(read_wav(utterance.path, self.rate)[0])
+        )
+
+    @torch.inference_mode()
+    def copy_synthesis(self, utterance: Utterance) -> Clip:
+        """What the vocoder makes of a real recording's mel."""
+        mel = torch.from_numpy(self.recording(utterance).mel).to(self.device)
+        return self._clip(self.vocoder(mel[None])[0].clamp(-1, 1).cpu().numpy())
+
+    def _speech(self, utterance: Utterance) -> Speech:
+        """An utterance with all that the manifest knows of it."""
+        known = self.speakers.get(utterance.speaker)
+        log_f0 = (known["log_f0_mean"], known["log_f0_std"]) if known else None
+        wav = torch.from_numpy(self.recording(utterance).wav).to(self.device)
+        return Speech(wav, utterance.speaker, utterance.text, log_f0)
+
+    def _clip(self, wav: np.ndarray) -> Clip:
+        """A waveform (N,) with its log-mel."""
+        mel = self.frontend(torch.from_numpy(wav).to(self.device)[None])[0]
+        return Clip(wav, mel.cpu().numpy())
+
+
+def known_speakers(manifest: Path) -> dict[str, Any]:
+    """Statistics of ln F0 of speakers from ``speakers.json`` beside a manifest, if it is there."""
+    path = manifest.parent / "speakers.json"
+    return read_json(path) if path.exists() else {}
+
+
+def draw_pair(pair: Pair, clips: Mapping[str, Clip], frontend: LogMel, folder: Path) -> None:
+    """Pictures ``<pair>.mel.png`` and ``<pair>.f0.png`` of source, model and target."""
+    shown = {row: clips[row] for row in ("source", "model", "target") if row in clips}
+    mels = draw_mels({row: clip.mel for row, clip in shown.items()}, frontend)
+    save_figure(mels, folder / f"{pair.id}.mel.png")
+    tracker = Dio(frontend.sample_rate, frontend.hop_length, frontend.frame_centre)
+    f0 = draw_f0({row: tracker(c.wav) for row, c in shown.items()}, frontend.frame_rate)
+    save_figure(f0, folder / f"{pair.id}.f0.png")
