@@ -135,7 +135,7 @@ class LitHiFiGAN(L.LightningModule):
         self.untoggle_optimizer(optimizer)
         logged = {f"train/loss_{name}": loss.detach() for name, loss in losses.items()}
         self.log_dict(logged, batch_size=len(wav))
-        self.log("train/loss_generator", total.detach(), prog_bar=True, batch_size=len(wav))
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(wav))
 
     def on_train_epoch_end(self) -> None:
         """Lower the learning rates; under manual optimisation Lightning doesn't."""
