@@ -1,5 +1,6 @@
 """SpeechFlow as a whole: waveforms in, log-mels out."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,7 @@ from emovc.common.f0 import Dio, F0Tracker, log_f0_statistics
 from emovc.common.feature_set import F0_STATISTICS
 from emovc.common.pretrained import load_checkpoint, load_folder
 from emovc.common.speaker import SpeakerEncoder, SpeakerTable
+from emovc.speechflow.codes import decode_codes, encode_speech
 from emovc.speechflow.model import Codes, F0Converter, SpeechFlowNet
 from emovc.speechflow.pitch import f0_input, f0_one_hot, normalise_f0
 
@@ -146,6 +148,21 @@ class SpeechFlow(nn.Module):
         voices = list(target.references) if "timbre" in self.factors else [source]
         scaled = self.net.decode(codes, self._voice(voices))
         return self.unscale(scaled[0, :, : timing.frames])
+
+    @property
+    def code_hop(self) -> int:
+        """Samples per code step."""
+        return self.frontend.hop_length * self.net.factor
+
+    @torch.no_grad()
+    def encode(self, speech: Speech) -> dict[str, Tensor]:
+        """Codes of an utterance by name; see ``CodeModel``."""
+        return encode_speech(self, speech, self._voice([speech]))
+
+    @torch.no_grad()
+    def decode_codes(self, codes: Mapping[str, Tensor]) -> Tensor:
+        """Log-mel (M, T) of codes; see ``CodeModel``."""
+        return decode_codes(self, codes)
 
     def _f0_input(self, own: "_Analysis", other: "_Analysis", n: int) -> Tensor:
         """One-hot F0 on the timeline of the output: (1, n_f0_bins, n)."""

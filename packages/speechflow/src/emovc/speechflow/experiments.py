@@ -1,6 +1,5 @@
 """``emovc reproduce speechflow-mi``: mutual information between the factors."""
 
-import copy
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,25 +7,23 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from torch import nn
 
+from emovc.common.codes import untrained
 from emovc.common.data import SpeechDataModule
 from emovc.common.errors import UserError
 from emovc.common.files import write_json, write_text
+from emovc.common.mutual_information import (
+    cluster,
+    compare_labels,
+    entropy,
+    mean_and_deviation,
+)
 from emovc.common.pictures import save_figure
 from emovc.common.pretrained import load_converter
+from emovc.common.probes import probe_r2, probe_recall
 from emovc.speechflow.code_table import CodeTable, collect_codes
 from emovc.speechflow.converter import SpeechFlow
 from emovc.speechflow.mi_report import KINDS, PAIRS, draw, to_csv, to_markdown
-from emovc.speechflow.mutual_information import (
-    cluster,
-    entropy,
-    mean_and_deviation,
-    plug_in_mi,
-    probe_r2,
-    probe_recall,
-    shared_information,
-)
 
 
 def speechflow_mi(
@@ -51,14 +48,14 @@ def speechflow_mi(
         n_clusters: Clusters K.
         seeds: K-means seeds.
     """
-    models = {str(run): _load(run) for run in runs}
+    models = {str(run): load_speechflow(run) for run in runs}
     first = next(iter(models.values()))
-    data = _data(first, manifest or _manifest_of(runs[0]))
+    data = _data(first, manifest or manifest_of(runs[0]))
     parts = splits or ["val", "test"]
     torch.manual_seed(0)
     tables = {name: collect_codes(model, data, parts) for name, model in models.items()}
-    untrained = {"untrained network": collect_codes(_untrained(first), data, parts)}
-    results = {n: measure(t, n_clusters, seeds) for n, t in {**tables, **untrained}.items()}
+    tables["untrained network"] = collect_codes(untrained(first), data, parts)
+    results = {name: measure(table, n_clusters, seeds) for name, table in tables.items()}
     settings = {
         "manifest": str(data.manifest),
         "split_id": data.split_id,
@@ -82,15 +79,12 @@ def measure(table: CodeTable, n_clusters: int, seeds: int) -> dict[str, Any]:
         for seed in range(seeds)
     ]
     rng = np.random.default_rng(0)
-    pairs = {}
-    for a, b in PAIRS:
-        found = [shared_information(of[a], of[b]) for of in labels]
-        shuffled = [plug_in_mi(of[a], rng.permutation(of[b])) for of in labels]
-        fields = ("mi", "corrected", "nmi", "ami")
-        pairs[f"{a}-{b}"] = {
-            **{f: mean_and_deviation([getattr(s, f) for s in found]) for f in fields},
-            "shuffled": mean_and_deviation(shuffled),
-        }
+    pairs = {
+        f"{a}-{b}": compare_labels(
+            [of[a] for of in labels], [of[b] for of in labels], rng.permutation
+        )
+        for a, b in PAIRS
+    }
     return {
         "pairs": pairs,
         "entropy": {k: mean_and_deviation([entropy(of[k]) for of in labels]) for k in KINDS},
@@ -114,26 +108,19 @@ def probes(table: CodeTable, kind: str) -> dict[str, float]:
     }
 
 
-def _load(run: Path) -> SpeechFlow:
+def load_speechflow(run: Path) -> SpeechFlow:
+    """The SpeechFlow of a run or an exported folder.
+
+    Raises:
+        UserError: It holds another model.
+    """
     model = load_converter(run)
     if not isinstance(model, SpeechFlow):
         raise UserError(f"{run}: holds a {type(model).__name__}; this experiment is SpeechFlow's")
     return model
 
 
-def _untrained(model: SpeechFlow) -> SpeechFlow:
-    """The same architecture with fresh weights."""
-    fresh = copy.deepcopy(model)
-
-    def reset(module: nn.Module) -> None:
-        if isinstance(module, nn.Conv1d | nn.Linear | nn.LSTM | nn.GroupNorm):
-            module.reset_parameters()
-
-    fresh.net.apply(reset)
-    return fresh
-
-
-def _manifest_of(run: Path) -> Path:
+def manifest_of(run: Path) -> Path:
     """The manifest a run was trained on."""
     config = run / "config.yaml"
     if (run / "checkpoints").is_dir() and config.is_file():

@@ -1,6 +1,6 @@
-"""Mutual information of clustered codes, and linear probes: what the codes share and carry."""
+"""Mutual information of clustered codes: what two codes share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,44 +52,31 @@ def shared_information(a: np.ndarray, b: np.ndarray) -> Shared:
 
 
 def cluster(values: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
-    """K-means labels (N,) of (N, C), best of 10 starts."""
+    """K-means labels (N,) of (N, C), best of 10 starts; fewer clusters where fewer rows differ."""
     from sklearn.cluster import KMeans
 
-    return KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(values)
+    different = len(np.unique(values, axis=0))
+    return KMeans(min(n_clusters, different), n_init=10, random_state=seed).fit_predict(values)
 
 
-def probe_r2(codes: np.ndarray, value: np.ndarray, groups: np.ndarray) -> float:
-    """Share of a value's variance that a ridge regression on the codes explains, held out.
+def compare_labels(
+    a: Sequence[np.ndarray],
+    b: Sequence[np.ndarray],
+    shuffle: Callable[[np.ndarray], np.ndarray],
+) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation over seeds of all measures, and of the plug-in MI of shuffled b.
 
     Args:
-        codes: Codes, (N, C).
-        value: Value to predict, (N,).
-        groups: Utterance of each row: no utterance is in two of the five folds, (N,).
+        a: Labels of one code, (N,) for each seed.
+        b: Labels of the other.
+        shuffle: Takes away what labels of ``b`` share with those of ``a``.
     """
-    from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import GroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 4, 7)))
-    predicted = cross_val_predict(model, codes, value, groups=groups, cv=GroupKFold(5))
-    return 1 - float(np.square(value - predicted).sum() / np.square(value - value.mean()).sum())
-
-
-def probe_recall(codes: np.ndarray, label: np.ndarray, groups: np.ndarray) -> float:
-    """Unweighted average recall of a logistic regression on the codes, held out in five folds."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import balanced_accuracy_score
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(
-        StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced")
-    )
-    folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
-    predicted = cross_val_predict(model, codes, label, groups=groups, cv=folds)
-    return float(balanced_accuracy_score(label, predicted))
+    found = [shared_information(*pair) for pair in zip(a, b, strict=True)]
+    shuffled = [plug_in_mi(one, shuffle(other)) for one, other in zip(a, b, strict=True)]
+    return {
+        **{f: mean_and_deviation([getattr(s, f) for s in found]) for f in Shared._fields},
+        "shuffled": mean_and_deviation(shuffled),
+    }
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
