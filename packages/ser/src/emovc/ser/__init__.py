@@ -1,1 +1,5 @@
-"""Speech emotion recognition: the judges of the evaluation."""
+"""Speech emotion recognition: the judges."""
+
+from emovc.ser.emotion_encoder import Emotion, EmotionEncoder
+
+__all__ = ["Emotion", "EmotionEncoder"]
