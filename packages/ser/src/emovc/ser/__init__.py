@@ -1,5 +1,7 @@
-"""Speech emotion recognition: the judges."""
+"""Speech emotion recognition: the judges of the evaluation."""
 
+from emovc.ser.codec import Codec
 from emovc.ser.emotion_encoder import Emotion, EmotionEncoder
+from emovc.ser.hyfuse import HYFuse
 
-__all__ = ["Emotion", "EmotionEncoder"]
+__all__ = ["Codec", "Emotion", "EmotionEncoder", "HYFuse"]
