@@ -10,11 +10,13 @@ from torch import Tensor
 
 from emovc.common.emotions import EMOTIONS
 from emovc.common.errors import UserError
+from emovc.common.judging import Goal
 from emovc.common.manifest import Utterance, read_manifest, write_manifest
 from emovc.common.wav import read_wav
 from emovc.ser import EmotionEncoder
 from emovc.ser.emotion_encoder import VARIANTS
 from emovc.ser.emotion_experiment import score
+from emovc.ser.emotion_judge import EmotionJudge
 from emovc.ser.emotion_network import statistics
 from emovc.ser.train_emotion import fit_network, train_emotion
 
@@ -215,3 +217,15 @@ def row(number: int, emotion: str) -> Utterance:
         id=f"x/{number}", path=Path("x.wav"), sha256=str(number), sample_rate=8000,
         num_samples=8000, speaker=f"s{number % 4}", corpus="x", emotion=emotion,
     )  # fmt: skip
+
+
+def test_as_a_judge_it_has_its_name_and_says_what_it_saw() -> None:
+    judge = EmotionJudge("without_nemo")
+    assert judge.name == "encoder_without_nemo"
+    assert EmotionJudge().name == "encoder"
+    assert judge.about["trained_on"] == ["emodb", "ravdess"]
+    heard = judge.hear(tone(200.0).numpy(), 22_050)
+    goal = Goal("angry", None, None, "x", among=("angry", "sad"))
+    verdict = judge.judge(heard, {"source": heard, "target": heard}, goal)
+    assert verdict.metrics["emotion_similarity_encoder_without_nemo"] == pytest.approx(1, abs=1e-5)
+    assert verdict.labels["emotion_encoder_without_nemo"] in ("angry", "sad")
