@@ -138,8 +138,8 @@ class NeuralCodecFeature(nn.Module):
     @classmethod
     def from_pretrained(
         cls,
+        source: str | Path,
         sample_rate: int,
-        source: str | Path | None = None,
         latent: Latent = "pre",
         pool: Pool = "mean",
         name: str | None = None,
