@@ -119,6 +119,13 @@ def test_files_of_another_program_are_scored_and_gaps_listed(
         assert again["metrics"]["mcd_db"] == pytest.approx(model["metrics"]["mcd_db"], abs=0.05)
 
 
+def test_a_folder_without_any_pair_is_refused(toy: Path, tmp_path: Path) -> None:
+    write_wav(tmp_path / "converted" / "other.wav", np.ones(8000) * 0.1, 22_050)
+    with pytest.raises(UserError, match="none of its 1 audio files has the name of a pair"):
+        evaluate(tmp_path / "converted", toy, tmp_path / "out", pairs=2, accelerator="cpu")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_pairs_are_listed_for_other_programs(whole: Path, toy: Path, tmp_path: Path) -> None:
     list_pairs(toy, tmp_path / "pairs.csv", pairs=6)
     lines = (tmp_path / "pairs.csv").read_text().splitlines()

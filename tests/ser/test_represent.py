@@ -110,7 +110,10 @@ def test_mistakes_are_said_in_a_line(manifest: Path, codec: Path, tmp_path: Path
     refuses("there is no class CodecFeature", item("CodecFeature"))
     neural = CODEC.replace("CodecFeature", "NeuralCodecFeature")
     refuses("NeuralCodecFeature needs source; add it to its init_args", item(neural))
-    refuses("has no setting 'stages'; it has sample_rate, source", item(CODEC, source=str(codec), stages=2))
+    refuses(
+        "has no setting 'stages'; it has sample_rate, source",
+        item(CODEC, source=str(codec), stages=2),
+    )
     refuses("neither a run", item(CODEC, source=str(tmp_path)))
     refuses("hears 22050 Hz, but the audio is read at 16000 Hz", item(STATISTICS))
     refuses("must be a list of class_path and init_args", {"class": CODEC})

@@ -1,5 +1,6 @@
 """Speech that another program converted: a folder of files named after the pairs."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,18 @@ class ConvertedFiles:
             raise UserError(f"{folder}: holds neither a model nor converted audio (<pair>.wav)")
         self.folder = folder
         self.files = {path.stem: path for path in files}
+
+    def require_any(self, pairs: Collection[str]) -> None:
+        """Refuse a folder that holds none of the pairs.
+
+        Raises:
+            UserError: It does; the command that lists their names is given.
+        """
+        if not self.files.keys() & set(pairs):
+            raise UserError(
+                f"{self.folder}: none of its {len(self.files)} audio files has the name of a pair;"
+                " emovc pairs lists the names"
+            )
 
     def read(self, pair: str) -> np.ndarray:
         """Waveform of a pair, (N,).

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from emovc.common.convert import parse_settings
+from emovc.common.converted import ConvertedFiles
 from emovc.common.errors import UserError
 from emovc.common.evaluating import Setup, evaluate_pairs
 from emovc.common.evaluation_report import ON_PAGE, Record, write_results
@@ -68,6 +69,8 @@ def evaluate(
         drawn,
     )
     evaluator = setup.open()
+    if isinstance(evaluator.converter.model, ConvertedFiles):
+        evaluator.converter.model.require_any([pair.id for pair in chosen])
     corpora = sorted({p.target.corpus for p in chosen})
     panel = evaluator.panel.record(corpora, evaluator.converter.model)
     settings = {
