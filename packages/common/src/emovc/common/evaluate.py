@@ -1,5 +1,6 @@
 """``emovc evaluate``: convert a fixed list of pairs and score the result."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from emovc.common.converted import ConvertedFiles
 from emovc.common.errors import UserError
 from emovc.common.evaluating import Setup, evaluate_pairs
 from emovc.common.evaluation_report import ON_PAGE, Record, write_results
+from emovc.common.evaluator import PairEvaluator
 from emovc.common.files import read_json, sha256_of, short_hash, write_json
 from emovc.common.loggers import log_to_run
 from emovc.common.manifest import read_manifest
@@ -53,39 +55,17 @@ def evaluate(
         devices: Processes, each with a GPU of its own where there are GPUs.
     """
     chosen = choose_pairs(manifest, split, pairs, source_emotion, emotions, seed)
-    among = tuple(sorted({str(u.emotion) for p in chosen for u in (p.source, p.target)}))
+    among, languages = _emotions_of(chosen), _languages_of(chosen)
     drawn = frozenset(pair.id for pair in chosen[:ON_PAGE])
-    languages = tuple(sorted({p.target.language for p in chosen if p.target.language}))
-    setup = Setup(
-        run,
-        parse_settings(set or []),
-        vocoder,
-        judges,
-        manifest,
-        among,
-        languages,
-        out,
-        seed,
-        drawn,
-    )
+    own = parse_settings(set or [])
+    setup = Setup(run, own, vocoder, judges, manifest, among, languages, out, seed, drawn)
     evaluator = setup.open()
     if isinstance(evaluator.converter.model, ConvertedFiles):
         evaluator.converter.model.require_any([pair.id for pair in chosen])
     corpora = sorted({p.target.corpus for p in chosen})
     panel = evaluator.panel.record(corpora, evaluator.converter.model)
-    settings = {
-        "model": str(run),
-        "weights": _weights(run),
-        "manifest": sha256_of(manifest),
-        "split": split,
-        "emotions": emotions or [],
-        "source_emotion": source_emotion,
-        "set": set or [],
-        "vocoder": str(vocoder) if vocoder else "Griffin-Lim",
-        "seed": seed,
-        "reference": evaluator.converter.reference_kind,
-    }
-    settings |= {"dialect": DIALECT, "judges": {j["name"]: short_hash(j["about"]) for j in panel}}
+    asked = {"split": split, "emotions": emotions or [], "source_emotion": source_emotion}
+    settings = _settings(setup, evaluator, panel) | asked | {"set": set or []}
     _same_settings(out, settings)
     evaluate_pairs(setup, chosen, evaluator, accelerator, devices)
     left_out = read_judges(judges, languages)[1]
@@ -93,6 +73,32 @@ def evaluate(
     keys = write_results(out, chosen, evaluator, record)
     if (run / "run.json").exists():
         log_to_run(run, keys)
+
+
+def _emotions_of(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Emotions of sources and targets."""
+    return tuple(sorted({str(u.emotion) for p in pairs for u in (p.source, p.target)}))
+
+
+def _languages_of(pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Languages of the targets, where they are known."""
+    return tuple(sorted({p.target.language for p in pairs if p.target.language}))
+
+
+def _settings(
+    setup: Setup, evaluator: PairEvaluator, panel: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """What the scores depend on, beside the list of pairs."""
+    return {
+        "model": str(setup.run),
+        "weights": _weights(setup.run),
+        "manifest": sha256_of(setup.manifest),
+        "vocoder": str(setup.vocoder) if setup.vocoder else "Griffin-Lim",
+        "seed": setup.seed,
+        "dialect": DIALECT,
+        "reference": evaluator.converter.reference_kind,
+        "judges": {j["name"]: short_hash(j["about"]) for j in panel},
+    }
 
 
 def choose_pairs(
