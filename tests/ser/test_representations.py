@@ -11,16 +11,11 @@ from torch import Tensor
 
 from emovc.common.errors import UserError
 from emovc.common.resample import Resample
+from emovc.common.ssl_frames import ENCODERS, receptive_field, standardised
+from emovc.common.transformers_loading import load_transformer
 from emovc.ser.codec import Codec
 from emovc.ser.codec_representations import CodecFeature, NeuralCodecFeature
-from emovc.ser.representation_loading import load_transformer
-from emovc.ser.representations import (
-    ENCODERS,
-    EncoderFeature,
-    XVectorFeature,
-    receptive_field,
-    standardised,
-)
+from emovc.ser.representations import EncoderFeature, XVectorFeature
 from emovc.ser.utterances import Utterances, pooled
 
 RATE, STORE_RATE = 16_000, 22_050

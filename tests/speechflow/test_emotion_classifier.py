@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from tests.speechflow.classifiers import ACRNN
 
 from emovc.common.errors import UserError
 from emovc.speechflow.emotion_classifier import (
@@ -16,13 +17,6 @@ from emovc.speechflow.emotion_classifier import (
     train_classifier,
 )
 
-FOUR = ["angry", "happy", "neutral", "sad"]
-NET = {
-    "content_channels": 16, "content_dim": 2, "rhythm_channels": 16, "pitch_channels": 16,
-    "pitch_dim": 2, "decoder_dim": 4, "decoder_layers": 1,
-}  # fmt: skip
-TINY = {"first_channels": 2, "channels": 2, "n_convs": 1, "linear_dim": 4, "lstm_dim": 2}
-ACRNN = {"class_path": "emovc.ser.acrnn.ACRNN", "init_args": TINY}
 RECIPE = Recipe(ACRNN, iterations=3, batch_size=4, lr=1e-2, validate_every=2)
 
 

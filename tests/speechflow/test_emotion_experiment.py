@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tests.speechflow.classifiers import ACRNN
 
 from emovc.common.audio import LogMel
 from emovc.common.errors import UserError
@@ -15,10 +16,7 @@ from emovc.common.parsing import run_function
 from emovc.common.weights import save_weights
 from emovc.speechflow import SpeechFlow, SpeechFlowNet
 from emovc.speechflow.converter import Inputs
-from emovc.speechflow.emotion_classifier import (
-    Recipe,
-    average_recall,
-)
+from emovc.speechflow.emotion_classifier import average_recall
 from emovc.speechflow.emotion_data import balanced, cut_windows, draw_parts, window_frames
 from emovc.speechflow.emotion_experiment import speechflow_emotion
 from emovc.speechflow.emotion_report import PRINTED, ROWS
@@ -29,9 +27,6 @@ NET = {
     "content_channels": 16, "content_dim": 2, "rhythm_channels": 16, "pitch_channels": 16,
     "pitch_dim": 2, "decoder_dim": 4, "decoder_layers": 1,
 }  # fmt: skip
-TINY = {"first_channels": 2, "channels": 2, "n_convs": 1, "linear_dim": 4, "lstm_dim": 2}
-ACRNN = {"class_path": "emovc.ser.acrnn.ACRNN", "init_args": TINY}
-RECIPE = Recipe(ACRNN, iterations=3, batch_size=4, lr=1e-2, validate_every=2)
 
 
 def export(folder: Path, seed: int, factor: int = 11) -> Path:

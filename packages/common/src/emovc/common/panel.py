@@ -45,12 +45,15 @@ class Panel:
     Args:
         judges: The judges; their names must differ.
         sample_rate: Rate of the recordings in Hz.
+        left_out: A line for each judge that isn't here though it was asked for.
 
     Raises:
         UserError: Two judges have the same name, or announce the same metric.
     """
 
-    def __init__(self, judges: Sequence[Judge], sample_rate: int) -> None:
+    def __init__(
+        self, judges: Sequence[Judge], sample_rate: int, left_out: Sequence[str] = ()
+    ) -> None:
         names = [judge.name for judge in judges]
         metrics = [metric for judge in judges for metric in judge.metrics]
         for given in (names, metrics):
@@ -59,6 +62,7 @@ class Panel:
                 raise UserError(f"judges: {twice[0]} stands twice; give one of them another name")
         self.judges = list(judges)
         self.rate = sample_rate
+        self.left_out = list(left_out)
 
     @property
     def headings(self) -> dict[str, str]:

@@ -120,15 +120,16 @@ def probe_r2(
     """
     from sklearn.linear_model import RidgeCV
     from sklearn.model_selection import GroupKFold
+    from sklearn.neural_network import MLPRegressor
 
     if not np.ptp(codes, axis=0).any():
         return 0.0
     linear = reader == "linear"
     folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
-    model = _after_scaling(RidgeCV(np.logspace(-2, 4, 7)) if linear else _regression(len(codes)))
+    model = RidgeCV(np.logspace(-2, 4, 7)) if linear else _network(MLPRegressor, len(codes))
     if not linear:
         value = (value - value.mean()) / value.std()  # the network starts near 0
-    predicted = _predict(model, codes, value, groups, folds)
+    predicted = _predict(_after_scaling(model), codes, value, groups, folds)
     return 1 - float(np.square(value - predicted).sum() / np.square(value - value.mean()).sum())
 
 
@@ -142,16 +143,23 @@ def probe_recall(
         label: Classes, (N,); each weighs the same.
         groups: Utterance of each row, or what else is in one fold only, (N,).
         reader: Logistic regression, or a network.
+
+    Returns:
+        Recall; NaN where a class has one group only. With few groups there are fewer folds.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.neural_network import MLPClassifier
 
     if not np.ptp(codes, axis=0).any():
         return 1 / len(np.unique(label))
-    folds = StratifiedGroupKFold(min(FOLDS, len(np.unique(groups))), shuffle=True, random_state=0)
+    rarest = min(len(np.unique(groups[label == one])) for one in np.unique(label))
+    if rarest < 2:
+        return float("nan")
+    folds = StratifiedGroupKFold(min(FOLDS, rarest), shuffle=True, random_state=0)
     linear = LogisticRegression(max_iter=1000, class_weight="balanced")
-    model = _after_scaling(linear if reader == "linear" else _classifier(len(codes)))
+    model = _after_scaling(linear if reader == "linear" else _network(MLPClassifier, len(codes)))
     weights = None if reader == "linear" else {"reader__sample_weight": _balance(label)}
     predicted = _predict(model, codes, label, groups, folds, weights)
     return float(balanced_accuracy_score(label, predicted))
@@ -165,23 +173,9 @@ def _after_scaling(reader: Any) -> Any:
     return Pipeline([("scale", StandardScaler()), ("reader", reader)])
 
 
-def _regression(rows: int) -> Any:
-    from sklearn.neural_network import MLPRegressor
-
-    return MLPRegressor(
-        hidden_layer_sizes=(HIDDEN,),
-        alpha=0.01,
-        batch_size=_batch(rows),
-        learning_rate_init=RATE,
-        max_iter=_epochs(rows),
-        random_state=0,
-    )
-
-
-def _classifier(rows: int) -> Any:
-    from sklearn.neural_network import MLPClassifier
-
-    return MLPClassifier(
+def _network(kind: Any, rows: int) -> Any:
+    """A network with one hidden layer, of a class of sklearn."""
+    return kind(
         hidden_layer_sizes=(HIDDEN,),
         alpha=0.01,
         batch_size=_batch(rows),

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emovc.common.errors import UserError
+from emovc.common.transformers_loading import Pretrained, load_transformer
 from emovc.common.weights import weights_hash
 from emovc.ser.codec import Codec
-from emovc.ser.representation_loading import Pretrained, load_transformer
 from emovc.ser.utterances import Pool, Utterances, pooled
 
 Latent = Literal["pre", "post"]

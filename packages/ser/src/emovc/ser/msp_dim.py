@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from emovc.common.errors import UserError
 from emovc.common.files import read_json, write_json
-from emovc.common.hub import fetch_model
 from emovc.common.resample import Resample
+from emovc.common.ssl_frames import RATE, encoder_frames, standardised
+from emovc.common.transformers_loading import CONFIG, find_folder, weights_file
 from emovc.common.weights import load_exactly, read_weights, save_weights
 
 NAME = "audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim"
-RATE = 16_000  # Hz, of the network itself
 DIMENSIONS = ("arousal", "dominance", "valence")  # in the order of the head
 WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0",
                "weight_v": "parametrizations.weight.original1"}  # fmt: skip
@@ -89,27 +89,24 @@ class MspDim(nn.Module):
         """Load weights; the result is in evaluation mode.
 
         Args:
-            source: Folder with ``config.json`` and ``model.safetensors``, or the model's name on
-                Hugging Face, from where it is downloaded once (661 MB).
+            source: Folder with ``config.json`` and ``model.safetensors`` (or
+                ``pytorch_model.bin``), or the model's name on Hugging Face, from where it is
+                downloaded once (661 MB).
             sample_rate: Rate of the waveforms that it will hear, in Hz.
             offline: Download nothing.
 
         Raises:
             UserError: Nothing is there, or the files don't fit each other.
         """
-        needed = ("config.json", "model.safetensors")
-        folder = Path(source)
-        if not folder.is_dir():
-            if str(source) != NAME:
-                raise UserError(f"{source}: no such folder; give one of {NAME}, or that name")
-            folder = fetch_model("huggingface", NAME, needed, (), offline, "representations")
-        config = read_json(folder / needed[0])
+        folder = find_folder(source, (), (), offline)
+        config = read_json(folder / CONFIG)
         kind = config.get("model_type") if isinstance(config, dict) else None
         if kind != "wav2vec2":
-            raise UserError(f"{folder / needed[0]}: of a {kind} model, not wav2vec2; get {NAME}")
+            raise UserError(f"{folder / CONFIG}: of a {kind} model, not wav2vec2; get {NAME}")
         model = cls(config, sample_rate)
-        weights = {_new_name(name): w for name, w in read_weights(folder / needed[1]).items()}
-        load_exactly(model, weights, folder / needed[1])
+        path = weights_file(folder)
+        weights = {_new_name(name): w for name, w in read_weights(path).items()}
+        load_exactly(model, weights, path)
         model.pretrained = True
         log.warning("%s: the licence of this model is CC BY-NC-SA 4.0, for research only", NAME)
         return model.eval()
@@ -142,7 +139,7 @@ class MspDim(nn.Module):
             lengths = torch.full((len(wav),), wav.shape[1], device=wav.device)
         wav, valid = self._prepare(wav, lengths.to(wav.device))
         states = self.wav2vec2(wav, attention_mask=valid).last_hidden_state  # (B, T, D)
-        frames = self._frames(valid.sum(1))
+        frames = encoder_frames(self.config, valid.sum(1))
         mask = torch.arange(states.shape[1], device=wav.device) < frames[:, None]
         embedding = torch.where(mask[..., None], states, 0.0).sum(1) / frames[:, None]
         hidden = torch.tanh(self.classifier["dense"](embedding))
@@ -152,18 +149,10 @@ class MspDim(nn.Module):
         """Waveforms of mean 0 and variance 1 at 16 kHz, zero at padding, and what is valid."""
         wav = self.resample(torch.where(_mask(lengths, wav.shape[1]), wav, 0.0))
         lengths = self.resample.lengths(lengths)
-        if int(self._frames(lengths).min()) < 1:
+        if int(encoder_frames(self.config, lengths).min()) < 1:
             raise UserError("an utterance is shorter than the 25 ms of a frame; leave it out")
         valid = _mask(lengths, wav.shape[1])
-        n = lengths[:, None]
-        centred = torch.where(valid, wav - torch.where(valid, wav, 0.0).sum(1, True) / n, 0.0)
-        return centred * (centred.square().sum(1, True) / n + 1e-7).rsqrt(), valid.long()
-
-    def _frames(self, lengths: Tensor) -> Tensor:
-        """Frames of waveforms of ``lengths`` samples, (B,)."""
-        for kernel, stride in zip(self.config.conv_kernel, self.config.conv_stride, strict=True):
-            lengths = (lengths - kernel).div(stride, rounding_mode="floor") + 1
-        return lengths
+        return standardised(wav, valid), valid.long()
 
 
 def _mask(lengths: Tensor, size: int) -> Tensor:

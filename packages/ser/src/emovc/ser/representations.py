@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from emovc.common.errors import UserError
+from emovc.common.ssl_frames import ENCODERS, RATE, normalises, receptive_field, standardised
+from emovc.common.transformers_loading import Pretrained, load_transformer
 from emovc.common.weights import weights_hash
 from emovc.ser.emotion_encoder import EmotionEncoder
-from emovc.ser.representation_loading import PREPROCESSOR, Pretrained, load_transformer
 from emovc.ser.utterances import Pool, Utterances, pooled
 
-ENCODERS = {"wavlm": "WavLMModel", "hubert": "HubertModel", "wav2vec2": "Wav2Vec2Model"}
-RATE = 16_000  # Hz, of all such networks
 XVECTORS = {"wavlm": "WavLMForXVector"}
 
 
@@ -179,32 +178,6 @@ class EmotionFeature(nn.Module):
     def forward(self, wav: Tensor, lengths: Tensor) -> list[Tensor]:
         """Embeddings of waveforms (B, N), which don't depend on the padding."""
         return list(self.encoder(wav, lengths).embedding[:, None])
-
-
-def receptive_field(config: Any, frames: int = 1) -> int:
-    """Samples that the convolutions of wav2vec 2.0's kin need for so many frames."""
-    samples = frames
-    for kernel, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1], strict=True):
-        samples = (samples - 1) * stride + kernel
-    return samples
-
-
-def normalises(pretrained: Pretrained) -> bool:
-    """Whether the network was trained on standardised waveforms.
-
-    Raises:
-        UserError: The model doesn't say; a wrong guess would pass for a weak model.
-    """
-    if "do_normalize" not in pretrained.preprocessor:
-        raise UserError(
-            f"{pretrained.source}: lacks do_normalize in {PREPROCESSOR}; add that file of the model"
-        )
-    return bool(pretrained.preprocessor["do_normalize"])
-
-
-def standardised(wav: Tensor) -> Tensor:
-    """Waveforms (1, n) of mean 0 and variance 1."""
-    return (wav - wav.mean()) / (wav.var(correction=0) + 1e-7).sqrt()
 
 
 def _hears(pretrained: Pretrained, sample_rate: int, shortest: int) -> Utterances:

@@ -11,7 +11,7 @@ import torch
 from emovc.common.errors import UserError
 from emovc.common.files import sha256_of, short_hash
 from emovc.common.judges.hearing import hear_at
-from emovc.common.judges.transformer import find_folder, load_network, load_part, quiet
+from emovc.common.transformers_loading import find_folder, load_network, load_part, quiet
 from emovc.common.weights import weights_hash
 
 RATE = 16_000  # Hz, of all of them
@@ -48,12 +48,10 @@ class Whisper:
         offline: bool = False,
     ) -> None:
         folder = find_folder(source, WHISPER_FILES, TOKENIZER_FILES, offline)
-        from transformers import WhisperForConditionalGeneration, WhisperProcessor
-
         self.source, self.language, self.device = str(source), language, device
         self.name = name or Path(source).name
-        self.processor = load_part(WhisperProcessor, folder)
-        self.network = load_network(WhisperForConditionalGeneration, folder).to(device)
+        self.processor = load_part("WhisperProcessor", folder)
+        self.network = load_network("WhisperForConditionalGeneration", folder).to(device)
         tokens = getattr(self.network.generation_config, "lang_to_id", None) or {"<|en|>": 0}
         self.multilingual = len(tokens) > 1
         known = [token.strip("<|>") for token in tokens]
@@ -125,14 +123,12 @@ class Wav2Vec2CTC:
     ) -> None:
         needed = ("vocab.json", "preprocessor_config.json")
         folder = find_folder(source, needed, TOKENIZER_FILES, offline)
-        from transformers import AutoModelForCTC, Wav2Vec2Processor
-
         self.source, self.device = str(source), device
         self.languages: Sequence[str] = languages
         self.trained_on = trained_on or []
         self.name = name or Path(source).name
-        self.processor = load_part(Wav2Vec2Processor, folder)
-        self.network = load_network(AutoModelForCTC, folder).to(device)
+        self.processor = load_part("Wav2Vec2Processor", folder)
+        self.network = load_network("AutoModelForCTC", folder).to(device)
 
     @cached_property
     def about(self) -> dict[str, Any]:

@@ -14,10 +14,10 @@ import torch
 
 from emovc.common.judges.hearing import hear_at
 from emovc.common.judges.similarity import similarities, similarity_metrics, unit
-from emovc.common.judges.transformer import find_folder, load_network, load_part
 from emovc.common.judging import Goal, Verdict
 from emovc.common.speaker import RATE as DVECTOR_RATE
 from emovc.common.speaker import SpeakerEncoder
+from emovc.common.transformers_loading import find_folder, load_network, load_part
 from emovc.common.weights import weights_hash
 
 METRIC, HEADING = "speaker_similarity", "speaker similarity"
@@ -95,13 +95,11 @@ class XVectorSimilarity:
         offline: bool = False,
     ) -> None:
         folder = find_folder(source, ("preprocessor_config.json",), (), offline)
-        from transformers import Wav2Vec2FeatureExtractor, WavLMForXVector
-
         self.source, self.device = str(source), device
         self.name = name or Path(source).name
         self.trained_on = trained_on or ["librilight", "gigaspeech", "voxpopuli", "voxceleb1"]
-        self.extractor = load_part(Wav2Vec2FeatureExtractor, folder)
-        self.network = load_network(WavLMForXVector, folder).to(device)
+        self.extractor = load_part("Wav2Vec2FeatureExtractor", folder)
+        self.network = load_network("WavLMForXVector", folder).to(device)
         self.metrics: Mapping[str, str] = similarity_metrics(METRIC, HEADING, self.name, RECORDINGS)
 
     @cached_property

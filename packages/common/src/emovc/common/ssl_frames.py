@@ -1,0 +1,204 @@
+"""Frames of self-supervised speech models on the clock of a mel.
+
+Source: Hsu et al., "HuBERT", IEEE/ACM TASLP 29, 2021; Chen et al., "WavLM", IEEE JSTSP 16(6), 2022;
+Baevski, Zhou, Mohamed and Auli, "wav2vec 2.0", NeurIPS 2020.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emovc.common.errors import UserError
+from emovc.common.resample import Resample
+from emovc.common.transformers_loading import PREPROCESSOR, Pretrained, load_transformer
+
+ENCODERS = {"wavlm": "WavLMModel", "hubert": "HubertModel", "wav2vec2": "Wav2Vec2Model"}
+RATE = 16_000  # Hz, of all of them
+
+
+class SslFrames(nn.Module):
+    """A hidden layer of HuBERT, WavLM or wav2vec 2.0 for each frame of a mel; frozen.
+
+    A padded batch gives what each utterance gives alone. No gradient goes through the network. It
+    is no part of the module tree, so it is neither trained nor moved nor saved with the model that
+    owns it: the state dict is empty, and :meth:`load` is called again after loading a checkpoint.
+    It follows the waveforms to their device.
+
+    Args:
+        source: Name on Hugging Face, or folder with ``config.json``, ``preprocessor_config.json``
+            and the weights.
+        layer: Hidden layer; 0 is the transformer's input.
+        dim: Size D of the frames, which must be that of the model.
+        sample_rate: Rate of the waveforms in Hz; others than 16 kHz are resampled inside.
+        hop_length: Samples between frames of the mel.
+    """
+
+    def __init__(
+        self,
+        source: str | Path = "facebook/hubert-base-ls960",
+        layer: int = 9,
+        dim: int = 768,
+        sample_rate: int = 22_050,
+        hop_length: int = 256,
+    ) -> None:
+        super().__init__()
+        self.source = str(source)
+        self.layer = layer
+        self.dim = dim
+        self.sample_rate = sample_rate
+        self.hop_length = hop_length
+        self.resample = Resample(sample_rate, RATE)
+        self._loaded: Pretrained | None = None  # a tuple, which nn.Module doesn't register
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the weights are loaded; there are no random ones."""
+        return self._loaded is not None
+
+    def load(self, offline: bool = False) -> None:
+        """Load the weights, if they aren't yet.
+
+        Args:
+            offline: Download nothing.
+
+        Raises:
+            UserError: There is no such model, it lacks weights, or layer or size don't fit.
+        """
+        if self._loaded is not None:
+            return
+        found = load_transformer(self.source, ENCODERS, offline)
+        config = found.config
+        if config.hidden_size != self.dim:
+            raise UserError(
+                f"SslFrames: dim is {self.dim}, but {self.source} has {config.hidden_size};"
+                f" set dim to {config.hidden_size}"
+            )
+        if not 0 <= self.layer <= config.num_hidden_layers:
+            raise UserError(
+                f"SslFrames: {self.source} has no layer {self.layer};"
+                f" give 0 to {config.num_hidden_layers}"
+            )
+        normalises(found)
+        # The layer after the chosen one stays: some models normalise what comes out of the last.
+        encoder: Any = found.network.encoder
+        encoder.layers = encoder.layers[: self.layer + 1]
+        found.network.requires_grad_(False)
+        self._loaded = found
+
+    @torch.no_grad()
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def forward(self, wav: Tensor, lengths: Tensor, n_frames: int) -> Tensor:
+        """Frames (B, D, T) of waveforms, zero beyond the valid ones; in float32.
+
+        Frame t of the mel is centred at sample (t + 1/2) * hop_length and valid if all its hop is,
+        as in :class:`~emovc.common.audio.LogMel` by default.
+
+        Args:
+            wav: Waveforms padded on the right, (B, N); what the padding holds doesn't matter.
+            lengths: Valid samples of each, (B,).
+            n_frames: Frames T of the mel.
+
+        Raises:
+            UserError: The weights aren't loaded, or an utterance is shorter than 25 ms.
+        """
+        if self._loaded is None:
+            raise UserError(f"SslFrames: {self.source} is not loaded; call load() first")
+        config = self._loaded.config
+        lengths = lengths.to(wav.device)
+        heard = self.resample(torch.where(_mask(lengths, wav.shape[1]), wav, 0.0).float())
+        heard_lengths = self.resample.lengths(lengths)
+        counts = encoder_frames(config, heard_lengths)
+        if int(counts.min()) < 1:
+            raise UserError("an utterance is shorter than the 25 ms of a frame; leave it out")
+        states = self._states(self._loaded, heard, heard_lengths)
+        steps = torch.arange(n_frames, device=wav.device)
+        centres = (steps.double() + 0.5) * self.hop_length * RATE / self.sample_rate
+        places = (centres - receptive_field(config) / 2) / math.prod(config.conv_stride)
+        frames = interpolated(states, counts, places)
+        valid = steps < lengths[:, None].div(self.hop_length, rounding_mode="floor")
+        return torch.where(valid[..., None], frames, 0.0).transpose(1, 2)
+
+    def _states(self, loaded: Pretrained, wav: Tensor, lengths: Tensor) -> Tensor:
+        """The layer at the network's own frames, (B, K, D), of waveforms at its rate.
+
+        Group norm averages over time, padding included, and its models know no mask: utterances of
+        one length go through them together.
+        """
+        network = loaded.network.to(wav.device)
+        valid = _mask(lengths, wav.shape[1])
+        wav = standardised(wav, valid) if normalises(loaded) else torch.where(valid, wav, 0.0)
+        if loaded.config.feat_extract_norm == "layer":
+            out = network(wav, attention_mask=valid.long(), output_hidden_states=True)
+            return out.hidden_states[self.layer]
+        longest = int(encoder_frames(loaded.config, lengths).max())
+        states = wav.new_zeros(len(wav), longest, self.dim)
+        for length in lengths.unique().tolist():
+            rows = lengths == length
+            out = network(wav[rows, :length], output_hidden_states=True).hidden_states[self.layer]
+            states[rows, : out.shape[1]] = out
+        return states
+
+
+def interpolated(states: Tensor, counts: Tensor, places: Tensor) -> Tensor:
+    """Values between frames on the straight line; before the first and after the last, these.
+
+    Args:
+        states: Frames, (B, K, D).
+        counts: Valid frames of each, (B,).
+        places: Where values are wanted, in frames, (T,).
+
+    Returns:
+        Values, (B, T, D).
+    """
+    last = counts[:, None] - 1
+    places = places.clamp(min=0)[None].minimum(last)  # (B, T)
+    before = places.floor().long()
+    share = (places - before).to(states.dtype)[..., None]
+    row = torch.arange(len(states), device=states.device)[:, None]
+    return torch.lerp(states[row, before], states[row, (before + 1).minimum(last)], share)
+
+
+def receptive_field(config: Any, frames: int = 1) -> int:
+    """Samples that the convolutions of wav2vec 2.0's kin need for so many frames."""
+    samples = frames
+    for kernel, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1], strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+def encoder_frames(config: Any, lengths: Tensor) -> Tensor:
+    """Frames of waveforms of ``lengths`` samples at the network's rate, (B,)."""
+    hop = math.prod(config.conv_stride)
+    return (lengths - receptive_field(config)).div(hop, rounding_mode="floor") + 1
+
+
+def normalises(pretrained: Pretrained) -> bool:
+    """Whether the network was trained on standardised waveforms.
+
+    Raises:
+        UserError: The model doesn't say; a wrong guess would pass for a weak model.
+    """
+    if "do_normalize" not in pretrained.preprocessor:
+        raise UserError(
+            f"{pretrained.source}: lacks do_normalize in {PREPROCESSOR}; add that file of the model"
+        )
+    return bool(pretrained.preprocessor["do_normalize"])
+
+
+def standardised(wav: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Waveforms (B, N) of mean 0 and variance 1 where they are ``valid`` (B, N), else 0."""
+    if valid is None:
+        valid = torch.ones_like(wav, dtype=torch.bool)
+    n = valid.sum(1, keepdim=True)
+    mean = torch.where(valid, wav, 0.0).sum(1, keepdim=True) / n
+    centred = torch.where(valid, wav - mean, 0.0)
+    return centred * (centred.square().sum(1, keepdim=True) / n + 1e-7).rsqrt()
+
+
+def _mask(lengths: Tensor, size: int) -> Tensor:
+    """True at the first ``lengths`` (B,) of ``size`` places, (B, size)."""
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
