@@ -77,3 +77,37 @@ def collate(samples: Sequence[Sample]) -> Batch:
         features=features,
         partners=tuple(collate(group) for group in partners),
     )
+
+
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """One batch of the utterances of several, padded to the longest; partners are left out."""
+    longest = max(batch.wav.shape[1] for batch in batches)
+    frames = {n: max(b.features[n].shape[1] for b in batches) for n in batches[0].features}
+    return Batch(
+        ids=[name for batch in batches for name in batch.ids],
+        wav=torch.cat([_widen(batch.wav, longest) for batch in batches]),
+        lengths=torch.cat([batch.lengths for batch in batches]),
+        speaker=torch.cat([batch.speaker for batch in batches]),
+        emotion=torch.cat([batch.emotion for batch in batches]),
+        features={
+            n: torch.cat([_widen(b.features[n], t) for b in batches]) for n, t in frames.items()
+        },
+    )
+
+
+def first(batch: Batch, count: int) -> Batch:
+    """The first utterances of a batch, without partners."""
+    return Batch(
+        batch.ids[:count],
+        batch.wav[:count],
+        batch.lengths[:count],
+        batch.speaker[:count],
+        batch.emotion[:count],
+        {name: values[:count] for name, values in batch.features.items()},
+    )
+
+
+def _widen(values: Tensor, length: int) -> Tensor:
+    """Pad the second axis with zeros."""
+    after = [0, 0] * (values.dim() - 2) + [0, length - values.shape[1]]
+    return torch.nn.functional.pad(values, after)

@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": ("convert", "convert files with a trained model"),
     "pairs": ("list_pairs", "list the pairs that evaluate converts, for other programs"),
     "evaluate": ("evaluate", "convert a fixed list of pairs and score them"),
+    "control": ("control", "convert at rising levels of strength or arousal, and measure them"),
     "compare": ("compare", "set evaluations of several models beside each other"),
     "disentangle": ("disentanglement", "what a model's codes tell of emotion, speaker, words, F0"),
     "export": ("export", "write a run's model as safetensors, config and card"),

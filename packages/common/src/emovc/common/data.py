@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -37,6 +38,8 @@ class SpeechDataModule(L.LightningDataModule):
         reference_speaker: Whether a reference is of the same, another, or any speaker.
         reference_emotion: Whether a reference has the same, another, or any emotion.
         emotions: Canonical emotions to use; by default all.
+        train_sentences: Sentences to train on, drawn by the seed, for curves over the amount of
+            data; by default all.
         crop: Random crops in training; ``None`` trains on whole utterances in duration buckets.
         min_seconds: Shorter utterances are left out of training.
         max_seconds: Longer utterances are left out.
@@ -61,6 +64,7 @@ class SpeechDataModule(L.LightningDataModule):
         reference_speaker: Match = "same",
         reference_emotion: Match = "any",
         emotions: list[str] | None = None,
+        train_sentences: int | None = None,
         crop: Crop | None = None,
         min_seconds: float = 0.3,
         max_seconds: float = 20.0,
@@ -80,6 +84,7 @@ class SpeechDataModule(L.LightningDataModule):
         self.reference_speaker: Match = reference_speaker
         self.reference_emotion: Match = reference_emotion
         self.emotions = emotions
+        self.train_sentences = train_sentences
         self.crop = crop
         self.min_seconds = min_seconds
         self.max_seconds = max_seconds
@@ -110,7 +115,7 @@ class SpeechDataModule(L.LightningDataModule):
         if all(u.split is None for u in rows):
             raise UserError(f"{self.manifest}: has no splits; make it with emovc prepare")
         require_no_leaks(rows)
-        self.utterances = [u for u in rows if self._wanted(u)]
+        self.utterances = self._fewer_sentences([u for u in rows if self._wanted(u)])
         self.split_id = next((u.split_id for u in rows if u.split_id), None)
         self.speakers = sorted({u.speaker for u in self.utterances if u.split == "train"})
         self._features = open_features(
@@ -201,6 +206,20 @@ class SpeechDataModule(L.LightningDataModule):
 
     def _frames(self, utterance: Utterance) -> int:
         return int(utterance.seconds * self.sample_rate) // self.hop_length
+
+    def _fewer_sentences(self, utterances: list[Utterance]) -> list[Utterance]:
+        """Leave training utterances of all but ``train_sentences`` sentences out."""
+        if self.train_sentences is None:
+            return utterances
+        known = sorted({u.sentence for u in utterances if u.split == "train" and u.sentence})
+        if not 0 < self.train_sentences <= len(known):
+            raise UserError(
+                f"data.train_sentences {self.train_sentences}: {self.manifest} has {len(known)}"
+                " training sentences; give a number from 1 to that"
+            )
+        order = np.random.default_rng(self.seed).permutation(len(known))
+        kept = {known[i] for i in order[: self.train_sentences]}
+        return [u for u in utterances if u.split != "train" or u.sentence in kept]
 
     def _wanted(self, utterance: Utterance) -> bool:
         """Whether the utterance takes part; short ones are still evaluated."""

@@ -14,8 +14,8 @@ from emovc.common.files import read_json, sha256_of, short_hash, write_json
 from emovc.common.loggers import log_to_run
 from emovc.common.manifest import read_manifest
 from emovc.common.metrics import DIALECT
+from emovc.common.pair_conversion import Reference
 from emovc.common.pairs import Pair, conversion_pairs
-from emovc.common.panel import read_judges
 from emovc.common.parsing import run_function
 from emovc.common.pretrained import find_model
 
@@ -31,6 +31,7 @@ def evaluate(
     vocoder: Path | None = None,
     judges: Path | None = None,
     set: list[str] | None = None,
+    reference: Reference = "same_speaker",
     seed: int = 0,
     accelerator: str = "auto",
     devices: int = 1,
@@ -50,6 +51,7 @@ def evaluate(
         vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
         judges: YAML file that lists the judges; by default a panel that needs no download.
         set: Settings of the model to override, as NAME=VALUE.
+        reference: Who speaks the reference, of models that don't need the same words.
         seed: Seed of the list of pairs and of the model.
         accelerator: Lightning's accelerator.
         devices: Processes, each with a GPU of its own where there are GPUs.
@@ -58,7 +60,9 @@ def evaluate(
     among, languages = _emotions_of(chosen), _languages_of(chosen)
     drawn = frozenset(pair.id for pair in chosen[:ON_PAGE])
     own = parse_settings(set or [])
-    setup = Setup(run, own, vocoder, judges, manifest, among, languages, out, seed, drawn)
+    setup = Setup(
+        run, own, vocoder, judges, manifest, among, languages, out, seed, drawn, reference
+    )
     evaluator = setup.open()
     if isinstance(evaluator.converter.model, ConvertedFiles):
         evaluator.converter.model.require_any([pair.id for pair in chosen])
@@ -68,7 +72,7 @@ def evaluate(
     settings = _settings(setup, evaluator, panel) | asked | {"set": set or []}
     _same_settings(out, settings)
     evaluate_pairs(setup, chosen, evaluator, accelerator, devices)
-    left_out = read_judges(judges, languages)[1]
+    left_out = evaluator.panel.left_out
     record = Record(settings, panel, left_out, f"{'+'.join(corpora)}_{split}")
     keys = write_results(out, chosen, evaluator, record)
     if (run / "run.json").exists():

@@ -18,7 +18,7 @@ from emovc.common.errors import UserError
 from emovc.common.evaluator import PairEvaluator, Result
 from emovc.common.features.extraction import NamedBar, predictor
 from emovc.common.files import read_json, write_json
-from emovc.common.pair_conversion import PairConverter, draw_pair, known_speakers
+from emovc.common.pair_conversion import PairConverter, Reference, draw_pair, known_speakers
 from emovc.common.pairs import Pair
 from emovc.common.panel import Gap, Panel, read_judges
 from emovc.common.pretrained import load_converter
@@ -42,6 +42,7 @@ class Setup:
         out: Folder of the results.
         seed: Seed of the conversions.
         drawn: Pairs that get pictures.
+        reference: Who speaks the references.
     """
 
     run: Path
@@ -54,6 +55,7 @@ class Setup:
     out: Path
     seed: int
     drawn: frozenset[str]
+    reference: Reference = "same_speaker"
 
     def open(self, device: str | torch.device = "cpu") -> PairEvaluator:
         """Load model, vocoder and judges."""
@@ -63,10 +65,10 @@ class Setup:
         else:
             converter = load_converter(self.run, dict(self.settings)).to(device)
         voice = load_vocoder(self.vocoder, converter.frontend, str(device))
-        judges, _ = read_judges(self.judges, self.languages)
-        panel = Panel(judges, converter.frontend.sample_rate)
+        judges, left_out = read_judges(self.judges, self.languages)
+        panel = Panel(judges, converter.frontend.sample_rate, left_out)
         speakers = known_speakers(self.manifest)
-        pairs = PairConverter(converter, voice, speakers, self.seed, device)
+        pairs = PairConverter(converter, voice, speakers, self.seed, device, self.reference)
         return PairEvaluator(pairs, panel, self.among)
 
 

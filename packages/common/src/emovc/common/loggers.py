@@ -176,6 +176,19 @@ class WandbCurves(WandbLogger):
             media[f"media/{kind}"] = [wandb.Image(f, caption=n) for n, f in files.items()]
         self.experiment.log(media)
 
+    def log_images(self, key: str, files: Sequence[Path], samples: float) -> None:
+        """Log pictures under their names.
+
+        Args:
+            key: Key of the panel, such as ``media/attention``.
+            files: PNG files.
+            samples: Place on the axis of progress.
+        """
+        import wandb
+
+        images = [wandb.Image(str(file), caption=file.stem) for file in files]
+        self.experiment.log({key: images, "progress/samples": samples})
+
 
 def log_to_run(run: Path, values: dict[str, float]) -> None:
     """Add values to a finished run: a line of ``evaluation.csv``, and its W&B run.

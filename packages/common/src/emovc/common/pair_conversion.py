@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from emovc.common.pictures import draw_f0, draw_mels, save_figure
 from emovc.common.wav import read_wav
 
 Value = TypeVar("Value")
+Reference = Literal["same_speaker", "other_speaker"]
 
 
 class Recent(Generic[Value]):
@@ -66,6 +67,10 @@ class PairConverter:
         speakers: ln F0 statistics of speakers where they are known, see :func:`known_speakers`.
         seed: Seed of the conversions.
         device: Device of model and vocoder.
+        reference: Who speaks the references of models that take any words.
+
+    Raises:
+        UserError: References of another speaker are asked for, but must have the source's words.
     """
 
     def __init__(
@@ -75,12 +80,18 @@ class PairConverter:
         speakers: Mapping[str, Any],
         seed: int = 0,
         device: str | torch.device = "cpu",
+        reference: Reference = "same_speaker",
     ) -> None:
+        if reference == "other_speaker" and converter.needs.parallel:
+            raise UserError(
+                "reference other_speaker: this model needs the same words; leave it out"
+            )
         self.model = converter
         self.vocoder = vocoder
         self.speakers = speakers
         self.seed = seed
         self.device = device
+        self.reference: Reference = reference
         self.frontend: LogMel = converter.frontend
         self.rate = self.frontend.sample_rate
         self._recent: Recent[Clip] = Recent()
@@ -90,21 +101,30 @@ class PairConverter:
         """What is given as the reference, for the record."""
         if self.model.needs.parallel:
             return "the target recording (same words)"
+        if self.reference == "other_speaker":
+            return "another sentence of the target's emotion by another speaker"
         return "another sentence of the target's speaker and emotion"
 
     @torch.inference_mode()
-    def convert(self, pair: Pair) -> tuple[Clip, float]:
+    def convert(
+        self, pair: Pair, arousal: float | None = None, strength: float | None = None
+    ) -> tuple[Clip, float]:
         """The conversion of a pair and its real-time factor, NaN where a file was read.
+
+        Args:
+            pair: The pair.
+            arousal: Arousal to ask for, 1 to 7.
+            strength: Strength to ask for, 0 to 1.
 
         Raises:
             UserError: The conversion is missing, or its samples are no numbers.
         """
         if isinstance(self.model, ConvertedFiles):
             return self._clip(self.model.read(pair.id)), float("nan")
-        source, wanted = self._speech(pair.source), self._speech(pair.target)
-        if not self.model.needs.parallel and pair.other is not None:
-            wanted = self._speech(pair.other)
-        request = EmotionTarget([wanted], pair.target.emotion)
+        source = self._speech(pair.source)
+        request = EmotionTarget(
+            [self._speech(self._reference(pair))], pair.target.emotion, arousal, strength
+        )
         start = time.perf_counter()
         wav = synthesise(self.model, self.vocoder, source, request, self.seed).cpu().numpy()
         rtf = (time.perf_counter() - start) / (len(wav) / self.rate)
@@ -124,6 +144,18 @@ class PairConverter:
         """What the vocoder makes of a real recording's mel."""
         mel = torch.from_numpy(self.recording(utterance).mel).to(self.device)
         return self._clip(self.vocoder(mel[None])[0].clamp(-1, 1).cpu().numpy())
+
+    def _reference(self, pair: Pair) -> Utterance:
+        """What a model hears of the emotion wanted."""
+        if self.model.needs.parallel:
+            return pair.target
+        if self.reference == "same_speaker":
+            return pair.other or pair.target
+        if pair.stranger is None:
+            raise UserError(
+                f"{pair.id}: nobody else speaks so; leave out --reference other_speaker"
+            )
+        return pair.stranger
 
     def _speech(self, utterance: Utterance) -> Speech:
         """An utterance with all that the manifest knows of it."""

@@ -158,6 +158,18 @@ def load_converter(path: Path, settings: dict[str, Any] | None = None) -> Any:
     return loaded
 
 
+def manifest_of(run: Path) -> Path:
+    """The manifest a run was trained on.
+
+    Raises:
+        UserError: It does not tell.
+    """
+    config = run / "config.yaml"
+    if (run / "checkpoints").is_dir() and config.is_file():
+        return Path(yaml.safe_load(config.read_text())["data"]["init_args"]["manifest"])
+    raise UserError(f"{run}: does not tell its manifest; give --manifest")
+
+
 def _load(
     config: Any,
     weights: dict[str, Tensor],

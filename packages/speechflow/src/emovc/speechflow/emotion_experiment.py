@@ -9,6 +9,7 @@ from emovc.common.emotions import EMOTIONS
 from emovc.common.errors import UserError
 from emovc.common.files import read_json, sha256_of, short_hash, write_json, write_text
 from emovc.common.pictures import save_figure
+from emovc.common.pretrained import manifest_of
 from emovc.common.speaker import SpeakerEncoder
 from emovc.common.weights import weights_hash
 from emovc.speechflow.converter import SpeechFlow
@@ -16,7 +17,7 @@ from emovc.speechflow.emotion_classifier import Recipe
 from emovc.speechflow.emotion_data import Windows, collect_windows, draw_parts
 from emovc.speechflow.emotion_report import ORIGINAL, ROWS, Results, draw, kept, to_csv, to_markdown
 from emovc.speechflow.emotion_rows import FactorDecoder, Heard, judge_row, summary
-from emovc.speechflow.experiments import load_speechflow, manifest_of
+from emovc.speechflow.experiments import load_speechflow
 from emovc.speechflow.factor_subsets import Off
 
 CLASSES = ("angry", "happy", "neutral", "sad")

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from emovc.common.codes import untrained
 from emovc.common.data import SpeechDataModule
@@ -19,7 +18,7 @@ from emovc.common.mutual_information import (
     mean_and_deviation,
 )
 from emovc.common.pictures import save_figure
-from emovc.common.pretrained import load_converter
+from emovc.common.pretrained import load_converter, manifest_of
 from emovc.common.probes import probe_r2, probe_recall
 from emovc.speechflow.code_table import CodeTable, collect_codes
 from emovc.speechflow.converter import SpeechFlow
@@ -118,14 +117,6 @@ def load_speechflow(run: Path) -> SpeechFlow:
     if not isinstance(model, SpeechFlow):
         raise UserError(f"{run}: holds a {type(model).__name__}; this experiment is SpeechFlow's")
     return model
-
-
-def manifest_of(run: Path) -> Path:
-    """The manifest a run was trained on."""
-    config = run / "config.yaml"
-    if (run / "checkpoints").is_dir() and config.is_file():
-        return Path(yaml.safe_load(config.read_text())["data"]["init_args"]["manifest"])
-    raise UserError(f"{run}: does not tell its manifest; give --manifest")
 
 
 def _data(model: SpeechFlow, manifest: Path) -> SpeechDataModule:
