@@ -2,7 +2,6 @@
 
 import csv
 import os
-import subprocess
 import sysconfig
 from pathlib import Path
 
@@ -34,19 +33,6 @@ def fit_words(manifest: Path, run: Path, steps: int, more: list[str], *configs: 
     every = f"--trainer.val_check_interval={max(1, steps // 2)}"
     head = ["fit", *files, "--run", str(run), f"--data.manifest={manifest}", *SMALL]
     return [*head, f"--trainer.max_steps={steps}", every, *more]
-
-
-def emovc(words: list[str], timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    """Run the ``emovc`` command in a process of its own."""
-    return subprocess.run(
-        [COMMAND, *words],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=environment(),
-        cwd=ROOT,
-        check=False,
-    )
 
 
 def environment() -> dict[str, str]:

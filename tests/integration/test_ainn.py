@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -10,13 +11,15 @@ from tests.integration.runs import ROOT, curve
 
 from emovc.ainn import AINN
 from emovc.ainn.experiments import ainn
+from emovc.ainn.properties import look_at
 from emovc.common.control import control
-from emovc.common.convert import convert
+from emovc.common.conversion import EmotionTarget
+from emovc.common.convert import convert, read_speech
 from emovc.common.errors import UserError
 from emovc.common.evaluate import evaluate
 from emovc.common.export import export
 from emovc.common.fit import main as fit_main
-from emovc.common.manifest import read_manifest
+from emovc.common.manifest import Utterance, read_manifest
 from emovc.common.pretrained import read_checkpoint
 from emovc.common.wav import read_wav
 from emovc.ser.strength_judge import rank_strength
@@ -160,3 +163,30 @@ def test_what_stages_refuse(stage1: Path, toy: Path, tmp_path: Path) -> None:
     for (config, *more), message in refusals.items():
         with pytest.raises(UserError, match=message):
             fit_main("fit", words(config, toy, tmp_path / "run", 1, *more))
+
+
+def test_a_short_training_finds_emotion_and_leaves_silence_out(toy: Path, tmp_path: Path) -> None:
+    """On utterances it wasn't trained on: what the cue, strengths and vectors are there for."""
+    wider = [f"{NETS}encoders.init_args.{part}.init_args.dim=32" for part in ("content", "emotion")]
+    plain = "--trainer.callbacks=[emovc.common.checkpoints.LastCheckpoint]"
+    crop = "--data.init_args.crop={min_frames: 96, max_frames: 96}"
+    warm = "--model.init_args.warmup_steps=20"
+    fit_main("fit", words("ainn_toy", toy, tmp_path / "run", 150, *wider, plain, crop, warm))
+    model = AINN.from_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt").eval()
+    rows = [u for u in read_manifest(toy) if u.split in ("val", "test")]
+    found = look_at(model, rows)
+    assert found["cue_in_silence"] < 0.7
+    assert found["shift_by_pause"] < 0.05
+    assert found["shift_by_pause"] < found["shift_by_pause_pooled"] / 3
+    assert found["strength_order"] > 0.9
+    assert found["emotion_in_vector"] > 0.85 > found["emotion_in_content"]
+    tracks = [shares(model, u) for u in rows if u.emotion == "angry"]
+    assert all(np.all(np.diff(track) >= 0) and track[-1] > track[0] for track in tracks)
+
+
+def shares(model: AINN, u: Utterance) -> list[float]:
+    """R_s of the vectors that rising strengths ask for."""
+    reference = read_speech(u.path, model.frontend.sample_rate)
+    targets = [EmotionTarget([reference], u.emotion, strength=s) for s in (0.0, 0.3, 0.6, 1.0)]
+    with torch.no_grad():
+        return [float(model.encoders.strength(model.emotion_vector(t))) for t in targets]

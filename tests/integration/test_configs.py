@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning import LightningModule
+import yaml
 
 from emovc.common.fit import cli
 
@@ -27,17 +27,25 @@ def test_config_builds(path: Path) -> None:
     assert (built.datamodule.sample_rate, built.datamodule.hop_length) == expected
 
 
-@pytest.fixture(scope="session")
-def plain() -> LightningModule:
-    return cli(["-c", str(ROOT / "configs" / "speechflow_toy.yaml")], run=False).model
+def small(path: Path) -> Path:
+    """The small config of the model that an ablation is of."""
+    return ROOT / "configs" / f"{path.stem.split('_')[0]}_toy.yaml"
 
 
 @pytest.mark.parametrize("path", DIFFS, ids=lambda p: p.stem)
-def test_ablation_changes_what_it_says(path: Path, plain: LightningModule) -> None:
-    base = ROOT / "configs" / "speechflow_toy.yaml"
-    changed = cli(["-c", str(base), "-c", str(path)], run=False).model
-    assert str(plain.hparams) != str(changed.hparams)
-    assert changed.configure_optimizers()
+def test_ablation_changes_what_it_says(path: Path) -> None:
+    plain = cli(["-c", str(small(path))], run=False)
+    changed = cli(["-c", str(small(path)), "-c", str(path)], run=False)
+    assert str(plain.config) != str(changed.config)
+    assert changed.model.configure_optimizers()
+
+
+def test_sweep_varies_what_there_is() -> None:
+    """Every point of the grid is one that the training takes."""
+    sweep = yaml.safe_load((ROOT / "configs" / "sweeps" / "ainn_lambda.yaml").read_text())
+    words = [f"--{name}={axis['values'][-1]}" for name, axis in sweep["parameters"].items()]
+    built = cli(["-c", str(ROOT / "configs" / "ainn_nemo_cpu.yaml"), *words], run=False)
+    assert (built.model.disentanglement_weight, built.model.strength_weight) == (0.3, 3.0)
 
 
 def test_stated_once(tmp_path: Path) -> None:

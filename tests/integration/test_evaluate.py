@@ -1,16 +1,16 @@
 """Evaluation: killed and resumed, on two processes, and of files that other programs made."""
 
 import json
+import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from tests.integration.runs import COMMAND, ROOT, emovc, environment
+from tests.integration.commands import Commands
 
 from emovc.common.errors import UserError
 from emovc.common.evaluate import evaluate
@@ -33,40 +33,46 @@ def words(run: Path, manifest: Path, out: Path, judges: Path, more: list[str]) -
 
 
 @pytest.fixture(scope="session")
-def whole(trained: Path, toy: Path, judges: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(
+    commands: Commands,
+    trained: Path,
+    toy: Path,
+    judges: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """An evaluation that was never stopped."""
     out = tmp_path_factory.mktemp("evaluations") / "whole"
-    result = emovc(words(trained, toy, out, judges, []))
-    assert result.returncode == 0, result.stderr
+    done = commands.run(words(trained, toy, out, judges, []))
+    assert done.returncode == 0, done.output
     return out
 
 
 def test_killed_and_resumed_gives_the_same_file(
-    whole: Path, trained: Path, toy: Path, judges: Path, tmp_path: Path
+    whole: Path, commands: Commands, trained: Path, toy: Path, judges: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
     command = words(trained, toy, out, judges, [])
-    process = subprocess.Popen([COMMAND, *command], env=environment(), cwd=ROOT)
+    process = commands.start(command)
     limit = time.monotonic() + 120
     while len(list(out.glob("parts/*.json"))) < 2 and time.monotonic() < limit:
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    os.kill(process, signal.SIGKILL)
+    assert commands.wait().returncode == -signal.SIGKILL
     done = {path: path.stat().st_mtime_ns for path in out.glob("parts/*.json")}
     assert 2 <= len(done) < 6
     assert not (out / "scores.jsonl").exists()
-    assert emovc(command).returncode == 0
+    assert commands.run(command).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert (out / "scores.jsonl").read_bytes() == (whole / "scores.jsonl").read_bytes()
     assert (out / "scores.csv").read_bytes() == (whole / "scores.csv").read_bytes()
 
 
 def test_two_processes_give_what_one_gives(
-    whole: Path, trained: Path, toy: Path, judges: Path, tmp_path: Path
+    whole: Path, commands: Commands, trained: Path, toy: Path, judges: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "two"
-    result = emovc(words(trained, toy, out, judges, ["--devices", "2"]))
-    assert result.returncode == 0, result.stderr
+    done = commands.run(words(trained, toy, out, judges, ["--devices", "2"]))
+    assert done.returncode == 0, done.output
     ours, theirs = (
         [json.loads(line) for line in (f / "scores.jsonl").read_text().splitlines()]
         for f in (out, whole)
