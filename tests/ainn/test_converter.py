@@ -173,3 +173,17 @@ def test_a_speaker_encoder_without_an_input_for_it_is_refused() -> None:
     generator = Generator(CODE_DIM, EMOTION_DIM, 0, dim=4)
     with pytest.raises(UserError, match="speaker_dim: 0"):
         AINN(small_encoders(), generator, LogMel(n_mels=N_MELS), SpeakerTable(2, 4))
+
+
+def test_silence_of_a_reference_is_no_part_of_the_cue() -> None:
+    model = small_ainn()
+    wav = REFERENCES[0].wav
+    quiet = Speech(torch.cat([wav, 1e-4 * wav, wav]))
+    third = len(wav) // 256
+    with torch.no_grad():
+        cue = model.emotion_of(quiet).cue[0]
+        model.silence_db = None
+        plain = model.emotion_of(quiet).cue[0]
+    assert cue[third + 3 : 2 * third - 3].abs().max() == 0
+    assert plain[third + 3 : 2 * third - 3].abs().max() > 0
+    assert cue[: third - 3].max() > 0

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from emovc.ainn.encoders import Emotion, Encoders
 from emovc.ainn.model import Generator
 from emovc.ainn.strength import at_strength
-from emovc.common.audio import LogMel
+from emovc.common.audio import LogMel, frame_levels_db
 from emovc.common.batch import Batch
 from emovc.common.conversion import EmotionTarget, Needs, Speech
 from emovc.common.errors import UserError
@@ -50,6 +50,9 @@ class AINN(nn.Module):
         ssl: Self-supervised features, which the content encoder reads in place of the mel.
         mel_mean: What scaling subtracts from log-mels.
         mel_sd: What it divides by.
+        silence_db: In conversion, frames of a reference that lie so many dB below its loudest are
+            left out of the cue; ``None`` leaves all to the cue, as in training. What an ablation
+            puts in the cue's place isn't touched.
 
     Raises:
         UserError: The parts don't fit each other.
@@ -64,6 +67,7 @@ class AINN(nn.Module):
         ssl: SslFrames | None = None,
         mel_mean: float = -5.0,
         mel_sd: float = 2.0,
+        silence_db: float | None = 40.0,
     ) -> None:
         super().__init__()
         codes, emotions = encoders.content.code_dim, encoders.emotion.dim
@@ -89,6 +93,7 @@ class AINN(nn.Module):
         self.ssl = ssl
         self.mel_mean = mel_mean
         self.mel_sd = mel_sd
+        self.silence_db = silence_db
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "AINN":
@@ -163,11 +168,12 @@ class AINN(nn.Module):
         """
         if reference.wav.abs().max() < SILENCE:
             raise UserError("the reference is silent; give a recording of emotional speech")
-        mel = self.scale(self.frontend(reference.wav[None]))
+        log_mel = self.frontend(reference.wav[None])
         wanted = None
         if category is not None:
-            wanted = torch.tensor([self.encoders.index(category)], device=mel.device)
-        return self.encoders.hear(mel, mel.new_ones(1, mel.shape[2]), wanted)
+            wanted = torch.tensor([self.encoders.index(category)], device=log_mel.device)
+        audible = self._audible(log_mel)
+        return self.encoders.hear(self.scale(log_mel), torch.ones_like(audible), wanted, audible)
 
     def emotion_vector(self, target: EmotionTarget) -> Tensor:
         """Emotion vector (D,) that a target asks for."""
@@ -194,6 +200,13 @@ class AINN(nn.Module):
     def decode_codes(self, codes: Mapping[str, Tensor]) -> Tensor:
         """Log-mel (M, T) of codes, which may be of several utterances; see ``CodeModel``."""
         return self._generate(codes["content"].T, codes["emotion"], codes.get("timbre"))
+
+    def _audible(self, log_mel: Tensor) -> Tensor:
+        """1 at frames that are no silence, (1, T), of a log-mel (1, M, T)."""
+        level_db = frame_levels_db(log_mel, self.frontend.log)
+        if self.silence_db is None or self.encoders.selection != "cue":
+            return torch.ones_like(level_db)
+        return (level_db >= level_db.amax(1, keepdim=True) - self.silence_db).to(log_mel)
 
     def _read(self, mel: Tensor, wav: Tensor, lengths: Tensor) -> Tensor:
         """What the content encoder reads, (B, C, T), of mels (B, M, T) and their waveforms."""

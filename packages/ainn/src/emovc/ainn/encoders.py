@@ -77,24 +77,32 @@ class Encoders(nn.Module):
         self.register_buffer("sums", torch.zeros(len(self.emotions), emotion.dim))
         self.register_buffer("weights", torch.zeros(len(self.emotions), 1))
 
-    def hear(self, mel: Tensor, mask: Tensor, category: Tensor | None = None) -> Emotion:
+    def hear(
+        self,
+        mel: Tensor,
+        mask: Tensor,
+        category: Tensor | None = None,
+        audible: Tensor | None = None,
+    ) -> Emotion:
         """Emotion of scaled log-mels.
 
         Args:
             mel: Scaled log-mels, (B, M, T).
             mask: 1 at valid frames, (B, T).
             category: Categories whose cue is taken (B,); by default the likeliest ones.
+            audible: 1 at frames that the cue may use, (B, T); by default all.
         """
         features = self.emotion(mel, mask)
         logits = self.category(calibrate(features, mask))
         category = logits.argmax(1) if category is None else category
-        cue, vector = self.calibrated(features, category, mel, mask)
+        usable = mask if audible is None else mask * audible
+        cue, vector = self.calibrated(features, category, mel, usable)
         return Emotion(features, logits, category, cue, vector, self.strength(vector))
 
     def calibrated(
         self, features: Tensor, category: Tensor, mel: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Cue (B, T) and vectors (B, D) of features (B, D, T) for categories (B,)."""
+        """Cue (B, T), 0 where ``mask`` is, and vectors (B, D) of features for categories (B,)."""
         cue = frame_weights(self.selection, features, self.category.weight, category, mel, mask)
         return cue, calibrate(features, cue)
 

@@ -16,7 +16,7 @@ from emovc.common.pretrained import find_model, load_converter, manifest_of
 
 def ainn(
     runs: list[Path],
-    judges: Path,
+    judges: Path = Path("configs/judges/ainn.yaml"),
     names: list[str] | None = None,
     out: Path = Path("runs/ainn"),
     manifest: Path | None = None,

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from emovc.ainn.converter import AINN
 from emovc.ainn.cue import calibrate
+from emovc.common.audio import frame_levels_db
 from emovc.common.convert import read_speech
 from emovc.common.manifest import Utterance
 from emovc.common.probes import probe_recall
@@ -61,7 +62,7 @@ def _single(model: AINN, mel: Tensor, emotion: str) -> dict[str, Any]:
     longer = F.pad(mel, (0, pause), value=silence)
     heard = [encoders.hear(m, m.new_ones(1, m.shape[2]), category) for m in (mel, longer)]
     pooled = [calibrate(h.features, torch.ones_like(h.cue)) for h in heard]
-    level_db = (mel * model.mel_sd).mul(2).logsumexp(1)[0] * (10 / np.log(10))
+    level_db = frame_levels_db(model.unscale(mel), model.frontend.log)[0]
     quiet = level_db < level_db.max() - QUIET_DB
     cue = heard[0].cue[0]
     ratio = cue[quiet].mean() / cue[~quiet].mean() if quiet.any() else torch.tensor(np.nan)

@@ -183,6 +183,17 @@ class LogMel(nn.Module):
         return mel.log() if self.log == "ln" else mel.log10()
 
 
+def frame_levels_db(log_mel: Tensor, log: Literal["ln", "log10"] = "ln") -> Tensor:
+    """Level of each frame in dB, up to a constant, (B, T), of log-mels (B, M, T).
+
+    Args:
+        log_mel: Logarithms of magnitudes.
+        log: Their base.
+    """
+    natural = log_mel.float() if log == "ln" else log_mel.float() * math.log(10)
+    return (2 * natural).logsumexp(1) * (10 / math.log(10))
+
+
 def require_same_mel(mel: LogMel, other: dict[str, Any], owner: str) -> None:
     """Refuse a component made for another mel.
 

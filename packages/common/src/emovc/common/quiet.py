@@ -12,6 +12,7 @@ HINTS = (
     ".*module\\(s\\) in eval mode at the start of training.*",
     ".*callbacks used to create the checkpoint need to be provided.*",
     ".*custom batch sampler .* for prediction.*",
+    ".*mismatched key_padding_mask and attn_mask.*",
     "\\s*By default only one JsonargparseDeprecationWarning.*",
     "\\s*``(ArgumentParser.add_instantiator|instantiate_classes)`` was deprecated.*",
     "\\s*skip_none parameter was deprecated.*",
