@@ -1,0 +1,156 @@
+"""Samplers: from the average voice and noise back to a mel, at one evaluation of the score a step.
+
+``ml`` is DiffVC's maximum-likelihood sampler, the default: no bias in the mean at any number of
+steps, but mels too smooth at few. ``em`` (Euler-Maruyama) and ``pf`` (Euler on the probability
+flow) are the plain ones. ``dpm`` solves the probability flow in few steps.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from emovc.common.errors import UserError
+from emovc.emoconv_diff.diffusion import (
+    Schedule,
+    estimate_x0,
+    flow_drift,
+    per_frame,
+    posterior_step,
+    reverse_drift,
+    single,
+)
+
+Solver = Literal["ml", "em", "pf", "dpm"]
+Score = Callable[[Tensor, Tensor], Tensor]  # of x_t (B, M, T) and t (B,), (B, M, T)
+
+
+def sample(
+    score: Score,
+    y: Tensor,
+    mask: Tensor,
+    schedule: Schedule,
+    steps: int = 30,
+    solver: Solver = "ml",
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw mels by solving the reverse diffusion, without gradient, (B, M, T).
+
+    Starts from z = Y + noise / temperature at t = 1, so that nothing of a source mel comes in but
+    its average voice. Frames of padding stay at Y.
+
+    Args:
+        score: Function of x_t (B, M, T) and t (B,) that gives the score (B, M, T).
+        y: Average voice, (B, M, T).
+        mask: 1 at valid frames, (B, T).
+        schedule: Noise schedule of the training.
+        steps: How often the score is evaluated.
+        solver: ``ml``, ``em``, ``pf`` or ``dpm``; the noise of pf and dpm is that of z alone.
+        temperature: Above 1 starts nearer to Y.
+        generator: Source of all noise; the same seed gives the same mels.
+
+    Raises:
+        UserError: ``steps`` or ``temperature`` is out of range.
+
+    Source: DiffVC (Popov et al., ICLR 2022); for dpm, DPM-Solver++(2M) of Lu et al., 2022.
+    """
+    states = trajectory(score, y, mask, schedule, steps, solver, temperature, generator)
+    return deque(states, maxlen=1).pop()
+
+
+@torch.no_grad()
+def trajectory(
+    score: Score,
+    y: Tensor,
+    mask: Tensor,
+    schedule: Schedule,
+    steps: int = 30,
+    solver: Solver = "ml",
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Iterator[Tensor]:
+    """The states that ``sample`` goes through: z, then X after each step, each (B, M, T)."""
+    if steps < 1:
+        raise UserError(f"steps {steps}: give 1 or more")
+    if not temperature > 0:
+        raise UserError(f"temperature {temperature}: give a number above 0")
+    y = single(y)
+    valid = mask[:, None].to(y)
+
+    def draw() -> Tensor:
+        """Noise at valid frames; drawn where the generator is, then moved."""
+        device = generator.device if generator else y.device
+        return torch.randn(y.shape, generator=generator, device=device, dtype=y.dtype).to(y) * valid
+
+    def valid_score(x: Tensor, t: Tensor) -> Tensor:
+        """Score that is 0 at padding."""
+        return score(x, t) * valid
+
+    z = y + draw() / temperature
+    yield z
+    if solver == "dpm":
+        yield from _multistep(valid_score, z, y, schedule, steps)
+    else:
+        yield from _one_step(valid_score, z, y, schedule, steps, solver, draw)
+
+
+def _one_step(
+    score: Score,
+    x: Tensor,
+    y: Tensor,
+    schedule: Schedule,
+    steps: int,
+    solver: Literal["ml", "em", "pf"],
+    draw: Callable[[], Tensor],
+) -> Iterator[Tensor]:
+    """States of the solvers that keep no history, at equal steps in t."""
+    times = torch.linspace(1, 0, steps + 1, dtype=torch.float64).tolist()
+    for now, then in pairwise(times):
+        t, h = y.new_full((len(y),), now), now - then
+        s = score(x, t)
+        if solver == "ml":
+            x0 = estimate_x0(x, y, s, t, schedule)
+            x = posterior_step(x, x0, y, draw(), torch.full_like(t, then), t, schedule)
+        elif solver == "em":
+            noise = per_frame(schedule.beta(t) * h).sqrt() * draw()
+            x = x - reverse_drift(x, y, s, t, schedule) * h + noise
+        else:
+            x = x - flow_drift(x, y, s, t, schedule) * h
+        yield x
+
+
+def _multistep(
+    score: Score,
+    x: Tensor,
+    y: Tensor,
+    schedule: Schedule,
+    steps: int,
+) -> Iterator[Tensor]:
+    """States of DPM-Solver++(2M), Algorithm 2 of Lu et al., with X - Y for their x.
+
+    Its estimate of X_0 - Y is extrapolated linearly in lambda = ln(gamma / sigma). Equal steps of
+    sqrt(t), t_i = (1 - i / n)^2, end in the estimate at t = 1 / n^2, so the error of that last step
+    is of second order as well. On Gaussian and bimodal data of standard deviations 0.05 to 2 they
+    came out best in most cases of 6 to 30 steps, against equal steps of lambda, of t and of its
+    other powers; on the narrowest data, those of lambda did.
+    """
+    grid = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1].square()
+    times, gamma, sigma = grid.tolist(), schedule.gamma(0, grid).tolist(), schedule.sigma(grid)
+    log_snr = schedule.log_snr(grid).tolist()
+    shrink = (sigma[1:] / sigma[:-1]).tolist()
+    before = torch.zeros_like(x)
+    for i, now in enumerate(times[:-1]):
+        t = y.new_full((len(y),), now)
+        x0 = estimate_x0(x, y, score(x, t), t, schedule) - y
+        h = log_snr[i + 1] - log_snr[i]
+        slope = (x0 - before) / (log_snr[i] - log_snr[i - 1]) if i else 0.0
+        x = y + shrink[i] * (x - y) - gamma[i + 1] * math.expm1(-h) * (x0 + slope * h / 2)
+        before = x0
+        yield x
+    t = y.new_full((len(y),), times[-1])
+    yield estimate_x0(x, y, score(x, t), t, schedule)
