@@ -15,6 +15,7 @@ from emovc.ainn.properties import look_at
 from emovc.common.control import control
 from emovc.common.conversion import EmotionTarget
 from emovc.common.convert import convert, read_speech
+from emovc.common.data import SpeechDataModule
 from emovc.common.errors import UserError
 from emovc.common.evaluate import evaluate
 from emovc.common.export import export
@@ -83,13 +84,17 @@ def test_stage2_moves_the_generator_only(stage1: Path, stage2: Path) -> None:
     assert not torch.equal(before["state_dict"][weight], after["state_dict"][weight])
 
 
+AVERAGED = """--trainer.callbacks=[{class_path: emovc.common.callbacks.Progress},
+{class_path: emovc.common.callbacks.ExactResume},
+{class_path: emovc.common.checkpoints.LastCheckpoint},
+{class_path: lightning.pytorch.callbacks.EMAWeightAveraging, init_args: {decay: 0.999}}]"""
+
+
 def test_a_stopped_run_goes_on_exactly(stage1: Path, toy: Path, tmp_path: Path) -> None:
     """With the averaged weights too: both runs end in the same ones."""
     run = tmp_path / "stopped"
-    last = "--trainer.callbacks+=emovc.common.checkpoints.LastCheckpoint"
-    every = "--trainer.callbacks.init_args.every_n_steps=2"
-    fit_main("fit", [*words("ainn_toy", toy, run, 4, last, every), "--trainer.max_steps=2"])
-    fit_main("fit", [*words("ainn_toy", toy, run, 4), "--resume=true"])
+    fit_main("fit", [*words("ainn_toy", toy, run, 4, AVERAGED), "--trainer.max_steps=2"])
+    fit_main("fit", [*words("ainn_toy", toy, run, 4, AVERAGED), "--resume=true"])
     whole, parts = (read_checkpoint(r / "checkpoints" / "last.ckpt") for r in (stage1, run))
     for key in ("state_dict", "current_model_state"):
         assert all(torch.equal(whole[key][k], v) for k, v in parts[key].items()), key
@@ -137,7 +142,7 @@ def test_experiment_and_control(stage1: Path, stage2: Path, toy: Path, tmp_path:
     before = (out / "control.csv").read_bytes()
     control(stage2, toy, out, pairs=2, levels=[0.0, 1.0], judges=judges)
     assert (out / "control.csv").read_bytes() == before
-    with pytest.raises(UserError, match="other settings"):
+    with pytest.raises(UserError, match="another levels"):
         control(stage2, toy, out, pairs=2, levels=[0.5], judges=judges)
     ainn([stage1, stage2], judges, out=tmp_path / "ainn", pairs=2, accelerator="cpu")
     text = (tmp_path / "ainn" / "ainn.md").read_text()
@@ -147,22 +152,20 @@ def test_experiment_and_control(stage1: Path, stage2: Path, toy: Path, tmp_path:
     assert 0 <= properties["stage1"]["emotion_in_content"] <= 1
 
 
-def test_what_stages_refuse(stage1: Path, toy: Path, tmp_path: Path) -> None:
-    refusals = {
-        ("ainn_toy_stage2", "--model.init_args.stage1=null"): "train Stage I first",
-        ("ainn_toy_stage2", f"--model.init_args.stage1={tmp_path}"): "holds no run",
-        ("ainn_toy", "--data.init_args.grouping=single"): "strength_weight: 0",
-        (
-            "ainn_toy",
-            "--data.init_args.emotions=null",
-            f"{NETS}encoders.init_args.emotions=[neutral,sad]",
-        ): ("set data.emotions"),
-        ("ainn_toy", "--data.init_args.emotions=[sad]"): "grouping parallel: none of",
-        ("ainn_toy", "--data.init_args.train_sentences=99"): "training sentences",
-    }
-    for (config, *more), message in refusals.items():
-        with pytest.raises(UserError, match=message):
-            fit_main("fit", words(config, toy, tmp_path / "run", 1, *more))
+def test_stage_2_alone_is_refused_with_the_command_to_run_first(toy: Path, tmp_path: Path) -> None:
+    nothing = "--model.init_args.stage1=null"
+    with pytest.raises(UserError, match="train Stage I first, for instance emovc fit -c"):
+        fit_main("fit", words("ainn_toy_stage2", toy, tmp_path / "run", 1, nothing))
+
+
+def test_fewer_sentences_leave_the_other_parts_alone(toy: Path) -> None:
+    whole, fewer = (SpeechDataModule(toy, train_sentences=n) for n in (None, 1))
+    for data in (whole, fewer):
+        data.setup("fit")
+    assert len({u.sentence for u in fewer.of_split("train")}) == 1
+    assert fewer.of_split("val") == whole.of_split("val")
+    with pytest.raises(UserError, match="training sentences"):
+        SpeechDataModule(toy, train_sentences=99).setup("fit")
 
 
 def test_a_short_training_finds_emotion_and_leaves_silence_out(toy: Path, tmp_path: Path) -> None:
@@ -178,7 +181,7 @@ def test_a_short_training_finds_emotion_and_leaves_silence_out(toy: Path, tmp_pa
     assert found["cue_in_silence"] < 0.7
     assert found["shift_by_pause"] < 0.05
     assert found["shift_by_pause"] < found["shift_by_pause_pooled"] / 3
-    assert found["strength_order"] > 0.9
+    assert found["strength_order"] > 0.5  # by chance 1 in 24
     assert found["emotion_in_vector"] > 0.85 > found["emotion_in_content"]
     tracks = [shares(model, u) for u in rows if u.emotion == "angry"]
     assert all(np.all(np.diff(track) >= 0) and track[-1] > track[0] for track in tracks)

@@ -9,7 +9,7 @@ import numpy as np
 from emovc.common.control_report import Levels, write_report
 from emovc.common.convert import parse_settings
 from emovc.common.errors import UserError
-from emovc.common.evaluate import choose_pairs
+from emovc.common.evaluate import choose_pairs, require_same_settings
 from emovc.common.evaluating import Setup
 from emovc.common.evaluator import PairEvaluator
 from emovc.common.files import read_json, sha256_of, short_hash, write_json
@@ -83,7 +83,7 @@ def control(
             f"no judge measures {of}: list one in a file and give --judges FILE; see docs/judges.md"
         )
     settings = _settings(setup, evaluator) | {"split": split, "of": of, "levels": asked}
-    _same_settings(out, settings)
+    require_same_settings(out, settings)
     ladder = Ladder(evaluator, of, asked)
     scores: list[Score] = []
     gaps: list[Gap] = []
@@ -193,14 +193,6 @@ def prosody(analysis: Analysis) -> dict[str, float]:
         return dict.fromkeys(PROSODY, float("nan"))
     semitones = 12 * np.log2(voiced)
     return {"f0_mean_hz": float(voiced.mean()), "f0_sd_st": float(semitones.std())}
-
-
-def _same_settings(out: Path, settings: dict[str, Any]) -> None:
-    """Refuse to mix two runs of this command in one folder."""
-    path = out / "settings.json"
-    if path.exists() and read_json(path) != settings:
-        raise UserError(f"{out}: holds the result of other settings; give another OUT")
-    write_json(path, settings)
 
 
 def main(command: str, args: list[str]) -> None:

@@ -70,7 +70,7 @@ def evaluate(
     panel = evaluator.panel.record(corpora, evaluator.converter.model)
     asked = {"split": split, "emotions": emotions or [], "source_emotion": source_emotion}
     settings = _settings(setup, evaluator, panel) | asked | {"set": set or []}
-    _same_settings(out, settings)
+    require_same_settings(out, settings)
     evaluate_pairs(setup, chosen, evaluator, accelerator, devices)
     left_out = evaluator.panel.left_out
     record = Record(settings, panel, left_out, f"{'+'.join(corpora)}_{split}")
@@ -132,7 +132,7 @@ def _weights(run: Path) -> str:
         return short_hash({p.name: sha256_of(p) for p in sorted(run.iterdir()) if p.is_file()})
 
 
-def _same_settings(out: Path, settings: dict[str, Any]) -> None:
+def require_same_settings(out: Path, settings: dict[str, Any]) -> None:
     """Refuse to mix the scores of two evaluations in one folder."""
     path = out / "settings.json"
     if path.exists():
