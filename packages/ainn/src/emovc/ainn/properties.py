@@ -30,7 +30,7 @@ def look_at(model: AINN, utterances: Sequence[Utterance]) -> dict[str, float]:
         utterances: Labelled utterances of the model's categories.
 
     Returns:
-        ``cue_in_silence``: mean cue of silent frames over that of the others;
+        ``cue_in_silence``: mean cue of silent frames over that of the others, where they have any;
         ``shift_by_pause``: cosine distance by which half a second of silence moves the emotion
         vector, and ``shift_by_pause_pooled`` the plain mean of the frames; ``strength_order``:
         share of parallel pairs whose strengths rise from neutral over two mixtures to emotional;
@@ -65,7 +65,8 @@ def _single(model: AINN, mel: Tensor, emotion: str) -> dict[str, Any]:
     level_db = frame_levels_db(model.unscale(mel), model.frontend.log)[0]
     quiet = level_db < level_db.max() - QUIET_DB
     cue = heard[0].cue[0]
-    ratio = cue[quiet].mean() / cue[~quiet].mean() if quiet.any() else torch.tensor(np.nan)
+    loud = cue[~quiet].mean()
+    ratio = cue[quiet].mean() / loud if quiet.any() and loud > 0 else torch.tensor(np.nan)
     content = encoders.content(mel, mel.new_ones(1, mel.shape[2]))[0]
     return {
         "mel": mel,
