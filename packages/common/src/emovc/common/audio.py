@@ -146,6 +146,13 @@ class LogMel(nn.Module):
         """Value of a frame of digital silence."""
         return math.log(self.floor) if self.log == "ln" else math.log10(self.floor)
 
+    @property
+    def log_ceiling(self) -> float:
+        """Value that no waveform in [-1, 1] exceeds."""
+        loudest = math.hypot(float(self.window.sum()), math.sqrt(self.power_floor))
+        most = float(self.filters.sum(1).max()) * loudest
+        return math.log(most) if self.log == "ln" else math.log10(most)
+
     def frames(self, lengths: Tensor) -> Tensor:
         """Number of frames of waveforms of ``lengths`` samples, (B,)."""
         count = (lengths + 2 * self.pad - self.n_fft).div(self.hop_length, rounding_mode="floor")

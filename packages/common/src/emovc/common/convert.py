@@ -29,6 +29,7 @@ def convert(
     set: list[str] | None = None,
     seed: int = 0,
     device: str = "cpu",
+    batch_size: int = 1,
 ) -> None:
     """Convert speech towards the emotion of a reference, or another target the model takes.
 
@@ -45,6 +46,7 @@ def convert(
         set: Settings of the model to override, as NAME=VALUE.
         seed: Of whatever the model draws.
         device: Device to compute on.
+        batch_size: Files converted together, of models that can; worth it on a GPU.
     """
     converter = load_converter(run, parse_settings(set or [])).to(device)
     voice = load_vocoder(vocoder, converter.frontend, device)
@@ -52,19 +54,37 @@ def convert(
     references = [read_speech(path, rate, device) for path in reference or []]
     target = EmotionTarget(references, emotion, arousal, strength)
     converter.needs.check(target)
+    if batch_size < 1 or (batch_size > 1 and not hasattr(converter, "convert_batch")):
+        raise UserError(f"batch_size {batch_size}: this model converts one file at a time; give 1")
     files = expand(sources)
-    for source, place in zip(files, places_of(files, out), strict=True):
-        speech = read_speech(source, rate, device, speaker)
-        wav = synthesise(converter, voice, speech, target, seed)
-        write_wav(place, wav.cpu().numpy(), rate)
-        sys.stdout.write(f"{place}\n")
+    jobs = list(zip(files, places_of(files, out), strict=True))
+    for first in range(0, len(jobs), batch_size):
+        part = jobs[first : first + batch_size]
+        speeches = [read_speech(source, rate, device, speaker) for source, _ in part]
+        for mel, (_, place) in zip(_mels(converter, speeches, target, seed), part, strict=True):
+            write_wav(place, vocode(voice, mel).cpu().numpy(), rate)
+            sys.stdout.write(f"{place}\n")
+
+
+def _mels(
+    converter: Any, sources: Sequence[Speech], target: EmotionTarget, seed: int
+) -> list[Tensor]:
+    """Converted log-mels, (M, T) each, of one or several sources."""
+    if len(sources) == 1:
+        return [converter.convert(sources[0], target, seed)]
+    same = [target] * len(sources), [seed] * len(sources)
+    return converter.convert_batch(sources, *same)
 
 
 def synthesise(
     converter: Converter, vocoder: Vocoder, source: Speech, target: EmotionTarget, seed: int
 ) -> Tensor:
     """Converted waveform, (N,)."""
-    mel = converter.convert(source, target, seed)
+    return vocode(vocoder, converter.convert(source, target, seed))
+
+
+def vocode(vocoder: Vocoder, mel: Tensor) -> Tensor:
+    """Waveform (N,) of a log-mel (M, T)."""
     with torch.inference_mode():
         return vocoder(mel[None].float())[0].clamp(-1, 1)
 

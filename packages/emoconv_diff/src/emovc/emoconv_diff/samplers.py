@@ -7,7 +7,7 @@ flow) are the plain ones. ``dpm`` solves the probability flow in few steps.
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -26,6 +26,7 @@ from emovc.emoconv_diff.diffusion import (
 )
 
 Solver = Literal["ml", "em", "pf", "dpm"]
+Noise = torch.Generator | Sequence[torch.Generator] | None
 Score = Callable[[Tensor, Tensor], Tensor]  # of x_t (B, M, T) and t (B,), (B, M, T)
 
 
@@ -37,7 +38,8 @@ def sample(
     steps: int = 30,
     solver: Solver = "ml",
     temperature: float = 1.0,
-    generator: torch.Generator | None = None,
+    generator: Noise = None,
+    bounds: tuple[float, float] | None = None,
 ) -> Tensor:
     """Draw mels by solving the reverse diffusion, without gradient, (B, M, T).
 
@@ -52,14 +54,17 @@ def sample(
         steps: How often the score is evaluated.
         solver: ``ml``, ``em``, ``pf`` or ``dpm``; the noise of pf and dpm is that of z alone.
         temperature: Above 1 starts nearer to Y.
-        generator: Source of all noise; the same seed gives the same mels.
+        generator: Source of all noise; the same seed gives the same mels. One for each utterance
+            makes what an utterance gives independent of those beside it.
+        bounds: Least and greatest value of a mel, to which ml and dpm clip their estimates of X_0:
+            near t = 1 these magnify errors of the score 150 times.
 
     Raises:
         UserError: ``steps`` or ``temperature`` is out of range.
 
     Source: DiffVC (Popov et al., ICLR 2022); for dpm, DPM-Solver++(2M) of Lu et al., 2022.
     """
-    states = trajectory(score, y, mask, schedule, steps, solver, temperature, generator)
+    states = trajectory(score, y, mask, schedule, steps, solver, temperature, generator, bounds)
     return deque(states, maxlen=1).pop()
 
 
@@ -72,7 +77,8 @@ def trajectory(
     steps: int = 30,
     solver: Solver = "ml",
     temperature: float = 1.0,
-    generator: torch.Generator | None = None,
+    generator: Noise = None,
+    bounds: tuple[float, float] | None = None,
 ) -> Iterator[Tensor]:
     """The states that ``sample`` goes through: z, then X after each step, each (B, M, T)."""
     if steps < 1:
@@ -83,40 +89,71 @@ def trajectory(
     valid = mask[:, None].to(y)
 
     def draw() -> Tensor:
-        """Noise at valid frames; drawn where the generator is, then moved."""
-        device = generator.device if generator else y.device
-        return torch.randn(y.shape, generator=generator, device=device, dtype=y.dtype).to(y) * valid
+        """Noise at valid frames."""
+        return _noise(y, valid, generator) * valid
 
     def valid_score(x: Tensor, t: Tensor) -> Tensor:
         """Score that is 0 at padding."""
         return score(x, t) * valid
 
+    def estimate(x: Tensor, t: Tensor) -> Tensor:
+        """X_0 expected from x."""
+        x0 = estimate_x0(x, y, valid_score(x, t), t, schedule)
+        return x0 if bounds is None else x0.clamp(*bounds)
+
     z = y + draw() / temperature
     yield z
     if solver == "dpm":
-        yield from _multistep(valid_score, z, y, schedule, steps)
+        yield from _multistep(estimate, z, y, schedule, steps)
+    elif solver == "ml":
+        yield from _ancestral(estimate, z, y, schedule, steps, draw)
     else:
-        yield from _one_step(valid_score, z, y, schedule, steps, solver, draw)
+        yield from _euler(valid_score, z, y, schedule, steps, solver, draw)
 
 
-def _one_step(
+def _noise(y: Tensor, valid: Tensor, generator: Noise) -> Tensor:
+    """Normal noise of the shape of ``y``; drawn where the generator is, then moved."""
+    if generator is None or isinstance(generator, torch.Generator):
+        device = generator.device if generator else y.device
+        return torch.randn(y.shape, generator=generator, device=device, dtype=y.dtype).to(y)
+    noise = torch.zeros_like(y)
+    counts = valid.sum((1, 2)).int().tolist()
+    for row, n_frames, own in zip(noise, counts, generator, strict=True):
+        shape = (y.shape[1], n_frames)
+        row[:, :n_frames] = torch.randn(shape, generator=own, device=own.device, dtype=y.dtype)
+    return noise
+
+
+def _ancestral(
+    estimate: Score,
+    x: Tensor,
+    y: Tensor,
+    schedule: Schedule,
+    steps: int,
+    draw: Callable[[], Tensor],
+) -> Iterator[Tensor]:
+    """States of the maximum-likelihood sampler, at equal steps in t."""
+    for now, then in _times(steps):
+        t = y.new_full((len(y),), now)
+        x0 = estimate(x, t)
+        x = posterior_step(x, x0, y, draw(), torch.full_like(t, then), t, schedule)
+        yield x
+
+
+def _euler(
     score: Score,
     x: Tensor,
     y: Tensor,
     schedule: Schedule,
     steps: int,
-    solver: Literal["ml", "em", "pf"],
+    solver: Literal["em", "pf"],
     draw: Callable[[], Tensor],
 ) -> Iterator[Tensor]:
-    """States of the solvers that keep no history, at equal steps in t."""
-    times = torch.linspace(1, 0, steps + 1, dtype=torch.float64).tolist()
-    for now, then in pairwise(times):
+    """States of Euler's method on the reverse SDE or the probability flow, at equal steps in t."""
+    for now, then in _times(steps):
         t, h = y.new_full((len(y),), now), now - then
         s = score(x, t)
-        if solver == "ml":
-            x0 = estimate_x0(x, y, s, t, schedule)
-            x = posterior_step(x, x0, y, draw(), torch.full_like(t, then), t, schedule)
-        elif solver == "em":
+        if solver == "em":
             noise = per_frame(schedule.beta(t) * h).sqrt() * draw()
             x = x - reverse_drift(x, y, s, t, schedule) * h + noise
         else:
@@ -124,8 +161,13 @@ def _one_step(
         yield x
 
 
+def _times(steps: int) -> Iterator[tuple[float, float]]:
+    """Beginning and end of equal steps from 1 to 0."""
+    return pairwise(torch.linspace(1, 0, steps + 1, dtype=torch.float64).tolist())
+
+
 def _multistep(
-    score: Score,
+    estimate: Score,
     x: Tensor,
     y: Tensor,
     schedule: Schedule,
@@ -146,11 +188,11 @@ def _multistep(
     before = torch.zeros_like(x)
     for i, now in enumerate(times[:-1]):
         t = y.new_full((len(y),), now)
-        x0 = estimate_x0(x, y, score(x, t), t, schedule) - y
+        x0 = estimate(x, t) - y
         h = log_snr[i + 1] - log_snr[i]
         slope = (x0 - before) / (log_snr[i] - log_snr[i - 1]) if i else 0.0
         x = y + shrink[i] * (x - y) - gamma[i + 1] * math.expm1(-h) * (x0 + slope * h / 2)
         before = x0
         yield x
     t = y.new_full((len(y),), times[-1])
-    yield estimate_x0(x, y, score(x, t), t, schedule)
+    yield estimate(x, t)

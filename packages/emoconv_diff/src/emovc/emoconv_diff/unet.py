@@ -157,27 +157,25 @@ class ScoreNet(nn.Module):
         code = sinusoid(t, self.dim)
         with torch.autocast(x_t.device.type, enabled=False):
             time, condition = self.time(code), self.condition(code, speaker, emotion)
-        images = torch.stack([y, x_t], 1)
-        field = condition.to(images.dtype)[:, :, None, None].expand(-1, -1, n_mels, n_frames)
-        h = F.pad(torch.cat([images, field], 1), (0, extra))
+        images = F.pad(torch.stack([y, x_t], 1), (0, extra))
         # One look at the mask spares all multiplications by it where nothing is padded.
         full = extra == 0 and bool(mask.all())
         valid = None if full else F.pad(mask, (0, extra))[:, None, None]
-        return self._unet(h, time, valid)[..., :n_frames].to(x_t.dtype)
+        return self._unet(images, condition, time, valid)[..., :n_frames].to(x_t.dtype)
 
     def drop_emotion(self, emotion: Tensor, dropped: Tensor) -> Tensor:
         """Emotion vectors (B, E), those marked in ``dropped`` (B,) replaced by the null emotion."""
         null = self.condition.null().to(emotion.dtype)
         return torch.where(dropped.bool()[:, None], null, emotion)
 
-    def _unet(self, h: Tensor, time: Tensor, mask: Tensor | None) -> Tensor:
-        """Map images (B, 130, M, T) to the score (B, M, T)."""
+    def _unet(self, h: Tensor, condition: Tensor, time: Tensor, mask: Tensor | None) -> Tensor:
+        """Map images (B, 2, M, T) and the condition (B, 128) to the score (B, M, T)."""
         masks = [None if mask is None else mask[..., :: 2**i] for i in range(len(self.down))]
         held: list[Tensor] = []
         for i, stage in enumerate(self.down):
             if i > 0:
                 h = self.shrink[i - 1](keep(h, masks[i - 1]))
-            h = stage(h, time, masks[i])
+            h = stage(h, time, masks[i], None if i else condition)
             held.append(h)
         h = self.attention(self.enter(h, time, masks[-1]), masks[-1])
         h = self.leave(h, time, masks[-1])

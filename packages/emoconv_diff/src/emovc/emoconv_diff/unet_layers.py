@@ -53,14 +53,46 @@ def group_norm(norm: nn.GroupNorm, x: Tensor, mask: Tensor | None) -> Tensor:
     """
     if mask is None:
         return norm(x).to(x.dtype)
-    h = x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(1, (norm.num_groups, -1))
-    valid = mask[:, None].to(h.dtype)  # (B, 1, 1, 1, T)
-    count = valid.sum(4, keepdim=True).clamp(min=1) * math.prod(h.shape[2:4])
-    mean = (h * valid).sum((2, 3, 4), keepdim=True) / count
-    centred = (h - mean) * valid
-    variance = centred.square().sum((2, 3, 4), keepdim=True) / count
-    h = (centred * (variance + norm.eps).rsqrt()).flatten(1, 2)
-    return (h * norm.weight[:, None, None] + norm.bias[:, None, None]).to(x.dtype)
+    h = x.to(torch.promote_types(x.dtype, torch.float32))
+    valid = mask[:, 0].to(h.dtype)  # (B, 1, T)
+    count = valid.sum((1, 2)).clamp(min=1)[:, None] * h.shape[2] * (h.shape[1] // norm.num_groups)
+    # Few passes over the image: sums of bands first, then of valid frames.
+    sums = torch.stack([h.sum(2), h.square().sum(2)]) * valid
+    moments = sums.sum(3).unflatten(2, (norm.num_groups, -1)).sum(3) / count  # (2, B, G)
+    mean, variance = moments[0], (moments[1] - moments[0].square()).clamp(min=0)
+    rate = (variance + norm.eps).rsqrt().repeat_interleave(h.shape[1] // norm.num_groups, 1)
+    scale = norm.weight * rate  # (B, C)
+    shift = norm.bias - mean.repeat_interleave(h.shape[1] // norm.num_groups, 1) * scale
+    return torch.addcmul(shift[..., None, None], h, scale[..., None, None]).to(x.dtype)
+
+
+def conv_field(conv: nn.Conv2d, x: Tensor, field: Tensor | None, mask: Tensor | None) -> Tensor:
+    """Convolution of images and a field: channels that are constant over an utterance.
+
+    Equal to the convolution of both stacked, at the cost of the images: what a kernel makes of a
+    constant depends on the edges it meets alone, which are the same in all rows but the first and
+    the last.
+
+    Args:
+        conv: Convolution of 1 x 1, or 3 x 3 with padding, of C + F channels.
+        x: Images, (B, C, M, T).
+        field: The constants, (B, F); ``None`` for none.
+        mask: 1 at valid frames, (B, 1, 1, T).
+
+    Returns:
+        (B, C', M, T).
+    """
+    if field is None:
+        return conv(keep(x, mask))
+    weight, n = conv.weight.to(x.dtype), x.shape[1]
+    h = F.conv2d(keep(x, mask), weight[:, :n], conv.bias, padding=conv.padding)
+    taps = torch.einsum("ocij,bc->boij", conv.weight[:, n:], field).to(h.dtype)
+    frames = x.new_ones(1, x.shape[3]) if mask is None else mask[:, 0, 0].to(x.dtype)
+    reach = taps.shape[3] // 2
+    near = F.pad(frames, (reach, reach)).unfold(1, taps.shape[3], 1)  # (B or 1, T, J)
+    along = taps @ near[:, None].transpose(2, 3).to(taps.dtype)  # (B, C', I, T)
+    rows = F.pad(x.new_ones(x.shape[2]), (reach, reach)).unfold(0, taps.shape[2], 1)  # (M, I)
+    return h + rows.to(h.dtype) @ along
 
 
 class Block(nn.Module):
@@ -78,9 +110,10 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(in_dim, out_dim, 3, padding=1)
         self.norm = nn.GroupNorm(GROUPS, out_dim)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Map (B, C, M, T) to (B, C', M, T), with zeros at padding."""
-        h = group_norm(self.norm, self.conv(keep(x, mask)), mask if self.masked else None)
+    def forward(self, x: Tensor, mask: Tensor | None, field: Tensor | None = None) -> Tensor:
+        """Map (B, C, M, T) and a field (B, F) to (B, C', M, T), with zeros at padding."""
+        h = conv_field(self.conv, x, field, mask)
+        h = group_norm(self.norm, h, mask if self.masked else None)
         return keep(F.mish(h), mask)
 
 
@@ -99,12 +132,15 @@ class ResnetBlock(nn.Module):
         self.time = nn.Linear(time_dim, out_dim)
         self.first = Block(in_dim, out_dim, masked)
         self.second = Block(out_dim, out_dim, masked)
-        self.skip = nn.Conv2d(in_dim, out_dim, 1) if in_dim != out_dim else nn.Identity()
+        self.skip = nn.Conv2d(in_dim, out_dim, 1) if in_dim != out_dim else None
 
-    def forward(self, x: Tensor, time: Tensor, mask: Tensor | None) -> Tensor:
-        """Map (B, C, M, T) at the time embedding (B, D) to (B, C', M, T)."""
-        h = self.first(x, mask) + self.time(F.mish(time))[:, :, None, None]
-        return self.second(h, mask) + self.skip(keep(x, mask))
+    def forward(
+        self, x: Tensor, time: Tensor, mask: Tensor | None, field: Tensor | None = None
+    ) -> Tensor:
+        """Map (B, C, M, T) and a field (B, F) at the time embedding (B, D) to (B, C', M, T)."""
+        h = self.first(x, mask, field) + self.time(F.mish(time))[:, :, None, None]
+        past = keep(x, mask) if self.skip is None else conv_field(self.skip, x, field, mask)
+        return self.second(h, mask) + past
 
 
 class LinearAttention(nn.Module):
@@ -136,15 +172,25 @@ class LinearAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Map (B, C, M, T) to (B, C, M, T)."""
-        qkv = self.qkv(x)
-        q, k, v = qkv.flatten(2).unflatten(1, (3, self.heads, -1)).unbind(1)  # (B, H, D, M * T)
+        pixels = x.flatten(2)  # (B, C, N)
+        query, key, value = self.qkv.weight.flatten(1).unflatten(0, (3, self.heads, -1))
+        k = key.flatten(0, 1).to(x.dtype) @ pixels
         k = k.to(torch.promote_types(k.dtype, torch.float32))
         if mask is not None and self.masked:
-            padding = mask.expand(-1, -1, x.shape[2], -1).flatten(2)[:, None] == 0
+            padding = mask[:, 0].expand(-1, x.shape[2], -1).flatten(1)[:, None] == 0
             k = k.masked_fill(padding, torch.finfo(k.dtype).min)
-        context = v @ k.softmax(3).to(v.dtype).transpose(2, 3)  # (B, H, D of v, D of k)
-        out = (context @ q).flatten(1, 2).unflatten(2, x.shape[2:])
-        return x + self.gain * self.out(out)
+        k = k.softmax(2).to(x.dtype).unflatten(1, (self.heads, -1))  # (B, H, D, N)
+        out = self.out.weight.flatten(1).unflatten(1, (self.heads, -1)).transpose(0, 1)
+        # All after the keys is linear in the pixels; the smaller of two orders is taken.
+        read = pixels[:, None] @ k.transpose(2, 3)  # (B, H, C, D)
+        write = out @ (value @ read)  # (B, H, C, D)
+        if x.shape[1] <= 2 * self.qkv.out_channels // 3:
+            mixed = (write @ query).sum(1).to(x.dtype) @ pixels
+        else:
+            q = query.flatten(0, 1).to(x.dtype) @ pixels
+            mixed = write.transpose(1, 2).flatten(2).to(x.dtype) @ q
+        bias = self.out.get_parameter("bias")
+        return x + self.gain * (mixed + bias[:, None]).to(x.dtype).unflatten(2, x.shape[2:])
 
 
 class Stage(nn.Module):
@@ -163,6 +209,9 @@ class Stage(nn.Module):
         self.second = ResnetBlock(out_dim, out_dim, time_dim, masked)
         self.attention = LinearAttention(out_dim, masked=masked)
 
-    def forward(self, x: Tensor, time: Tensor, mask: Tensor | None) -> Tensor:
-        """Map (B, C, M, T) at the time embedding (B, D) to (B, C', M, T)."""
-        return self.attention(self.second(self.first(x, time, mask), time, mask), mask)
+    def forward(
+        self, x: Tensor, time: Tensor, mask: Tensor | None, field: Tensor | None = None
+    ) -> Tensor:
+        """Map (B, C, M, T) and a field (B, F) at the time embedding (B, D) to (B, C', M, T)."""
+        h = self.second(self.first(x, time, mask, field), time, mask)
+        return self.attention(h, mask)

@@ -154,6 +154,20 @@ class ArousalRegressor:
         """Arousal 0 to 1, (N,), of functionals (N, D)."""
         return np.clip(features @ self.weight + self.bias, 0.0, 1.0)
 
+    def stretched(self, low: float, high: float, of: str) -> "ArousalRegressor":
+        """The same regression on a wider scale, on which ``low`` is 0 and ``high`` is 1.
+
+        Args:
+            low: Arousal, 0 to 1.
+            high: Arousal above it.
+            of: What they are, for the record.
+        """
+        span = high - low
+        report = {**self.report, "scale": {"of": of, "0": round(low, 4), "1": round(high, 4)}}
+        return ArousalRegressor(
+            self.functionals, self.weight / span, (self.bias - low) / span, self.corpora, report
+        )
+
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that identify the weights."""

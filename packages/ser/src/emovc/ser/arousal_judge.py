@@ -23,14 +23,14 @@ class PseudoArousalJudge:
     Args:
         regressor: File of :func:`~emovc.ser.train_arousal.train_arousal`; by default the one that
             comes with the package (acted Polish, German and English).
+        name: Name of the judge and beginning of its metrics.
 
     Raises:
         UserError: The file is none, or openSMILE is needed and missing.
     """
 
-    name = "pseudo"
-
-    def __init__(self, regressor: str | Path = SHIPPED) -> None:
+    def __init__(self, regressor: str | Path = SHIPPED, name: str = "pseudo") -> None:
+        self.name = name
         self.regressor = ArousalRegressor.load(Path(regressor))
         self.functionals = load_functionals(self.regressor.functionals)
         self.metrics = arousal_metrics(self.name)

@@ -97,6 +97,16 @@ class FeatureStore:
         stop = count if rows is None else min(start + rows, count)
         return self._shards[shard][first + min(start, stop) : first + stop]
 
+    def any(self) -> np.ndarray:
+        """Value of one of the files, to see its shape.
+
+        Raises:
+            UserError: The store is empty.
+        """
+        if not self._index:
+            raise UserError(f"{self.folder}: is empty; extract the feature again")
+        return self.get(next(iter(self._index)))
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the memory maps out: a loader process opens its own."""
         return {**self.__dict__, "_shards": {}}

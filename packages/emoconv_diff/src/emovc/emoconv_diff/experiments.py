@@ -1,0 +1,150 @@
+"""``emovc reproduce emoconv-arousal``: every utterance at every level of arousal, and measured."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from emovc.common.control import Ladder
+from emovc.common.convert import parse_settings
+from emovc.common.errors import UserError
+from emovc.common.evaluate import require_same_settings
+from emovc.common.evaluating import Setup
+from emovc.common.evaluator import PairEvaluator
+from emovc.common.files import read_json, sha256_of, short_hash
+from emovc.common.manifest import Utterance, read_manifest
+from emovc.common.pairs import Pair
+from emovc.common.panel import Gap
+from emovc.common.pretrained import find_model, manifest_of
+from emovc.common.progress import progress
+from emovc.common.scores import Score
+from emovc.emoconv_diff.arousal_report import Sweep, judges_of, write_report
+from emovc.emoconv_diff.bank import LEVELS
+from emovc.emoconv_diff.converter import EmoConvDiff
+from emovc.emoconv_diff.preparation import label_source
+
+
+def emoconv_arousal(
+    run: Path,
+    judges: Path = Path("configs/judges/emoconv.yaml"),
+    out: Path = Path("runs/emoconv_arousal"),
+    manifest: Path | None = None,
+    split: str = "test",
+    utterances: int | None = None,
+    levels: list[float] | None = None,
+    vocoder: Path | None = None,
+    set: list[str] | None = None,
+    seed: int = 0,
+) -> None:
+    """Convert each utterance to the levels of arousal: L_mse and L_abs, per level and of all.
+
+    Utterances that were done before are kept, so a run that was stopped goes on.
+
+    Args:
+        run: Run, checkpoint or exported folder of EmoConv-Diff.
+        judges: YAML file of judges; one at least must measure arousal.
+        out: Folder for audio, table, figure and JSON.
+        manifest: Manifest; by default that of the run.
+        split: Part of the manifest.
+        utterances: How many, speakers and emotions taking turns; by default all of the part.
+        levels: Levels to ask for; by default 1 to 7.
+        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        set: Settings of the model to override, as NAME=VALUE.
+        seed: Seed of the model's noise and of the choice of utterances.
+    """
+    manifest = manifest or manifest_of(run)
+    chosen = choose(read_manifest(manifest), manifest, split, utterances, seed)
+    among = tuple(sorted({str(u.emotion) for u in chosen}))
+    languages = tuple(sorted({u.language for u in chosen if u.language}))
+    own = parse_settings(set or [])
+    nothing: frozenset[str] = frozenset()
+    evaluator = Setup(
+        run, own, vocoder, judges, manifest, among, languages, out, seed, nothing
+    ).open()
+    model = evaluator.converter.model
+    if not isinstance(model, EmoConvDiff):
+        raise UserError(f"{run}: holds a {type(model).__name__}; this experiment is EmoConv-Diff's")
+    if not judges_of(evaluator.panel.headings):
+        raise UserError(f"{judges}: lists no judge of arousal, as configs/judges/emoconv.yaml does")
+    asked = sorted(levels or [float(level) for level in LEVELS])
+    settings = _settings(run, manifest, split, asked, seed, vocoder, model, evaluator)
+    require_same_settings(out, settings)
+    scores, gaps = _measure(evaluator, chosen, asked, out)
+    corpora = sorted({u.corpus for u in chosen})
+    write_report(
+        out,
+        Sweep(asked, {u.id.replace("/", "_"): u.arousal for u in chosen}, scores, gaps),
+        evaluator.panel.headings,
+        evaluator.panel.record(corpora, model),
+        settings | {"utterances": len(chosen), "corpora": corpora},
+        label_source(manifest),
+    )
+
+
+def choose(
+    rows: Sequence[Utterance], manifest: Path, split: str, count: int | None, seed: int
+) -> list[Utterance]:
+    """Utterances of a part: all, or so many that speakers and emotions take turns.
+
+    Raises:
+        UserError: The part is empty, or the number below 1.
+    """
+    own = [u for u in rows if u.split == split]
+    if not own:
+        raise UserError(f"{manifest}: split {split} is empty; give --split train, val or test")
+    if count is None:
+        return own
+    if count < 1:
+        raise UserError(f"utterances {count}: give 1 or more")
+    own.sort(key=lambda u: short_hash([seed, u.sha256]))
+    turn: dict[tuple[str, str | None], int] = {}
+    ranks = []
+    for u in own:
+        ranks.append(turn.get((u.speaker, u.emotion), 0))
+        turn[u.speaker, u.emotion] = ranks[-1] + 1
+    order = sorted(range(len(own)), key=lambda i: (ranks[i], i))
+    return [own[i] for i in order[:count]]
+
+
+def _settings(
+    run: Path,
+    manifest: Path,
+    split: str,
+    levels: list[float],
+    seed: int,
+    vocoder: Path | None,
+    model: EmoConvDiff,
+    evaluator: PairEvaluator,
+) -> dict[str, Any]:
+    """What the scores depend on."""
+    return {
+        "model": str(run),
+        "weights": sha256_of(find_model(run)),
+        "manifest": sha256_of(manifest),
+        "split": split,
+        "levels": levels,
+        "solver": model.solver,
+        "steps": model.steps,
+        "guidance": model.guidance,
+        "seed": seed,
+        "vocoder": str(vocoder) if vocoder else "Griffin-Lim",
+        "judges": {judge.name: short_hash(judge.about) for judge in evaluator.panel.judges},
+    }
+
+
+def _measure(
+    evaluator: PairEvaluator, utterances: Sequence[Utterance], levels: list[float], out: Path
+) -> tuple[list[Score], list[Gap]]:
+    """Scores of each utterance at each level, and what could not be judged."""
+    ladder = Ladder(evaluator, "arousal", levels)
+    scores: list[Score] = []
+    gaps: list[Gap] = []
+    for u in progress(utterances, "converting and scoring", len(utterances)):
+        # Its own recording stands for the target: speaker and words are to stay.
+        pair = Pair(u.id.replace("/", "_"), u, u, None)
+        part = out / "parts" / f"{pair.id}.json"
+        if not part.exists():
+            ladder.write(pair, part, out / "audio")
+        found = read_json(part)
+        scores += [Score(**score) for score in found["scores"] if score["row"] != "target"]
+        gaps += [Gap(**gap) for gap in found["gaps"]]
+    return scores, gaps
