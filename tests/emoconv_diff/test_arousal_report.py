@@ -137,7 +137,6 @@ def test_rated_corpora_and_other_levels_are_not_compared_with_the_paper(tmp_path
     assert "second: 1 rows missing, silent" in text
 
 
-@pytest.mark.xfail(strict=True, reason="the filter 'arousal_m' also meets msp-dim")
 def test_what_audeerings_judge_measures_is_shown_too(tmp_path: Path) -> None:
     judges = ("pseudo", "msp-dim")
     write_report(tmp_path, sweep(judges), headings(judges), [], SETTINGS, None)

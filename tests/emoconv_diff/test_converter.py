@@ -91,7 +91,6 @@ def test_a_batch_gives_what_each_utterance_gives_alone(guidance: float) -> None:
         torch.testing.assert_close(found, wanted, atol=1e-3 * span, rtol=0)
 
 
-@pytest.mark.xfail(strict=True, reason="windows are laid over the padded batch")
 def test_a_batch_in_windows_gives_what_each_utterance_gives_alone() -> None:
     model = small(window_frames=24, overlap_frames=4)
     sources = [sound(21), sound(40, 210.0), sound(33, 180.0)]
@@ -196,9 +195,7 @@ def test_codes_decode_to_what_conversion_to_oneself_gives() -> None:
     assert model.code_hop == HOP
 
 
-@pytest.mark.parametrize(
-    "solver", ["ml", pytest.param("pf", marks=pytest.mark.xfail(strict=True, reason="no clamp"))]
-)
+@pytest.mark.parametrize("solver", ["ml", "pf"])
 def test_codes_decode_within_what_recordings_can_have(solver: str) -> None:
     model = small(ScoreNet, solver=solver)
     wanted = model.convert(SOURCE, EmotionTarget([SOURCE]), seed=0)

@@ -21,6 +21,7 @@ from emovc.common.pretrained import read_checkpoint
 from emovc.common.wav import read_wav
 from emovc.emoconv_diff import EmoConvDiff
 from emovc.emoconv_diff.experiments import emoconv_arousal
+from emovc.emoconv_diff.invariance import emoconv_average_voice
 from emovc.emoconv_diff.solvers import emoconv_solvers
 from emovc.emoconv_diff.write_average_mels import write_average_mels
 from emovc.ser.extract_representations import represent
@@ -38,6 +39,7 @@ AVERAGED = """--trainer.callbacks=[{class_path: emovc.common.callbacks.Progress}
 {class_path: emovc.common.callbacks.ExactResume},
 {class_path: emovc.common.checkpoints.LastCheckpoint},
 {class_path: lightning.pytorch.callbacks.EMAWeightAveraging, init_args: {decay: 0.9}}]"""
+OWNERS = ("", "encoder.init_args.")
 JUDGES = [
     {"class_path": "emovc.ser.arousal_judge.PseudoArousalJudge", "init_args": {}},
     {"class_path": "emovc.common.judges.speaker_similarity.DvectorSimilarity"},
@@ -151,6 +153,18 @@ def test_evaluate_and_export(trained: Path, labelled: Path, tmp_path: Path) -> N
     assert all(torch.equal(ours[k], run[k]) for k in run)
 
 
+def test_average_voices_are_compared_with_the_mels(
+    average_voice: Path, toy: Path, tmp_path: Path
+) -> None:
+    emoconv_average_voice([average_voice], toy, tmp_path, split="train", pairs=6)
+    rows = json.loads((tmp_path / "emoconv_average_voice.json").read_text())["rows"]
+    assert rows.keys() == {"the mels", "average_voice"}
+    assert rows["the mels"]["words"] > rows["the mels"]["emotion"] > 0
+    assert all(
+        rows["average_voice"][kind] < rows["the mels"][kind] for kind in ("emotion", "speaker")
+    )
+
+
 def test_experiments(trained: Path, labelled: Path, tmp_path: Path) -> None:
     """The judge that gave the labels is marked, and what was done is not done again."""
     judges, out = tmp_path / "judges.yaml", tmp_path / "arousal"
@@ -176,6 +190,10 @@ def test_experiments(trained: Path, labelled: Path, tmp_path: Path) -> None:
         (["--model.init_args.average_voice=null"], "model.average_voice: is not set"),
         (["--model.init_args.average_voice=nowhere"], "nowhere: neither a run"),
         ([f"{NETS}encoder.init_args.postnet_dim=16"], "postnet_dim 8, the config has 16"),
+        (
+            [f"{NETS}{x}frontend.init_args.f_max=7600" for x in OWNERS],
+            "the encoder was made for another mel",
+        ),
         (["--data.init_args.features=[dvector]"], "lacks emotion"),
         ([f"{NETS}emotion.init_args.dim=64", f"{NETS}score.init_args.emotion_dim=64"], "shape"),
         ([f"{NETS}score.init_args.emotion_dim=64"], "score.speaker_dim and emotion_dim"),

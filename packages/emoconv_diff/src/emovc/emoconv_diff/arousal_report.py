@@ -67,8 +67,8 @@ def write_report(
     """
     names = judges_of(headings)
     found = {name: level_rows(sweep, name) for name in names}
-    shown = SHOWN | PROSODY | {m: h for m, h in headings.items() if not m.startswith("arousal_m")}
-    shown = {m: h for m, h in shown.items() if not m.startswith(ABSOLUTE)}
+    shown = SHOWN | PROSODY
+    shown |= {m: h for m, h in headings.items() if not m.startswith((MSE, ABSOLUTE))}
     rows = table(sweep.scores, shown)
     text = "\n\n".join(
         [
@@ -106,6 +106,7 @@ def _plain(rows: Mapping[str, Errors]) -> dict[str, Any]:
     return {
         level: {"mse": own.mse._asdict(), "abs": own.absolute._asdict()}
         for level, own in rows.items()
+        if own.mse.n
     }
 
 

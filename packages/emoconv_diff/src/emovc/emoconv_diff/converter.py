@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,25 +19,10 @@ from emovc.emoconv_diff.diffusion import Schedule
 from emovc.emoconv_diff.emotion import HASH_BYTES, EmotionHearing, hash_in
 from emovc.emoconv_diff.encoder import AverageVoiceEncoder
 from emovc.emoconv_diff.losses import guided
-from emovc.emoconv_diff.samplers import Solver, trajectory
+from emovc.emoconv_diff.preconditioning import scaled_input, scaled_score
+from emovc.emoconv_diff.samplers import Conditions, Solver, one_of, trajectory
 from emovc.emoconv_diff.unet import ScoreNet
 from emovc.emoconv_diff.windows import window_starts, windowed_score
-
-
-class Conditions(NamedTuple):
-    """What mels are drawn from.
-
-    Attributes:
-        y: Average voice, (B, M, T).
-        mask: 1 at valid frames, (B, T).
-        speaker: Speaker vectors, (B, S).
-        emotion: Emotion vectors, (B, E).
-    """
-
-    y: Tensor
-    mask: Tensor
-    speaker: Tensor
-    emotion: Tensor
 
 
 class EmoConvDiff(nn.Module):
@@ -55,6 +39,8 @@ class EmoConvDiff(nn.Module):
         speaker: d-vectors.
         emotion: What hears the emotion of references.
         schedule: Noise schedule.
+        data_sd: Standard deviation of mels around their average voice, by which the network's input
+            and output are scaled; ``None`` lets it give the score as it is, as DiffVC does.
         steps: Evaluations of the score per mel.
         solver: Sampler, see :mod:`~emovc.emoconv_diff.samplers`.
         temperature: Above 1 the start is nearer to the average voice.
@@ -76,6 +62,7 @@ class EmoConvDiff(nn.Module):
         speaker: SpeakerEncoder,
         emotion: EmotionHearing,
         schedule: Schedule | None = None,
+        data_sd: float | None = None,
         steps: int = 30,
         solver: Solver = "ml",
         temperature: float = 1.0,
@@ -107,6 +94,7 @@ class EmoConvDiff(nn.Module):
         self.labels_key: Tensor
         self.register_buffer("labels_key", torch.zeros(HASH_BYTES))
         self.schedule = schedule or Schedule()
+        self.data_sd = data_sd
         self.steps = steps
         self.solver: Solver = solver
         self.temperature = temperature
@@ -150,17 +138,9 @@ class EmoConvDiff(nn.Module):
     def convert_batch(
         self, sources: Sequence[Speech], targets: Sequence[EmotionTarget], seeds: Sequence[int]
     ) -> list[Tensor]:
-        """Log-mels (M, T) of utterances: what each would give alone, up to rounding.
-
-        If one is longer than a window, they are converted one after the other.
-        """
-        longest = (self.window_frames or math.inf) * self.frontend.hop_length
-        if len(sources) > 1 and any(len(s.wav) > longest for s in sources):
-            rows = zip(sources, targets, seeds, strict=True)
-            return [self.convert(*row) for row in rows]
+        """Log-mels (M, T) of utterances: what each would give alone, up to rounding."""
         given = self.conditions(sources, targets)
         drawn = self.draw(given, [torch.Generator().manual_seed(seed) for seed in seeds])
-        drawn = drawn.clamp(*self.bounds)  # beyond, a vocoder would only overflow
         lengths = given.mask.sum(1).int().tolist()
         return [one[:, :n] for one, n in zip(drawn, lengths, strict=True)]
 
@@ -181,15 +161,31 @@ class EmoConvDiff(nn.Module):
         return self.frontend.log_floor, self.frontend.log_ceiling
 
     def draw(self, given: Conditions, generators: Sequence[torch.Generator]) -> Tensor:
-        """Mels (B, M, T) of conditions, with the model's sampler."""
+        """Mels (B, M, T) of conditions, with the model's sampler.
+
+        If one is longer than a window they are drawn in turn, each in windows of its own.
+        """
+        if len(generators) > 1 and given.y.shape[2] > (self.window_frames or math.inf):
+            alone = [self.draw(one_of(given, i), [own]) for i, own in enumerate(generators)]
+            mels = pad_sequence([mel[0].T for mel in alone], batch_first=True).transpose(1, 2)
+            return nn.functional.pad(mels, (0, given.y.shape[2] - mels.shape[2]))
         for drawn in self.states(given, generators):
             mel = drawn
-        return mel
+        return mel.clamp(*self.bounds)  # beyond, a vocoder would only overflow
 
     def states(self, given: Conditions, generators: Sequence[torch.Generator]) -> Iterator[Tensor]:
         """The states (B, M, T) from noise to mels."""
         score, how = self.score_function(given), (self.steps, self.solver, self.temperature)
         return trajectory(score, given.y, given.mask, self.schedule, *how, generators, self.bounds)
+
+    def score_of(self, x: Tensor, t: Tensor, given: Conditions) -> Tensor:
+        """Score (B, M, T) of noisy mels (B, M, T) at times (B,), without windows or guidance."""
+        y, mask, speaker, emotion = given
+        if self.data_sd is None:
+            return self.score(x, mask, y, t, speaker, emotion)
+        seen = scaled_input(x, y, t, self.schedule, self.data_sd)
+        output = self.score(seen, mask, y, t, speaker, emotion)
+        return scaled_score(output, x, y, t, self.schedule, self.data_sd) * mask[:, None]
 
     def score_function(self, given: Conditions) -> Callable[[Tensor, Tensor], Tensor]:
         """Score (B, M, T) as a function of x_t (B, M, T) and t (B,)."""
@@ -198,10 +194,11 @@ class EmoConvDiff(nn.Module):
         def part(x: Tensor, t: Tensor, frames: slice) -> Tensor:
             """Score of some frames."""
             mask, y = given.mask[:, frames], given.y[..., frames]
-            plain = self.score(x, mask, y, t, speaker, emotion)
+            plain = self.score_of(x, t, Conditions(y, mask, speaker, emotion))
             if self.guidance == 1:
                 return plain
-            return guided(plain, self.score(x, mask, y, t, speaker), self.guidance)
+            null = self.score_of(x, t, Conditions(y, mask, speaker, None))
+            return guided(plain, null, self.guidance)
 
         def whole(x: Tensor, t: Tensor) -> Tensor:
             """Score of all frames."""
@@ -225,6 +222,11 @@ class EmoConvDiff(nn.Module):
         if target.category is not None:
             return self.bank.of(target.category)
         raise UserError("this model needs --arousal 1 to 7, --reference FILE or --emotion NAME")
+
+    @property
+    def function_evaluations(self) -> int:
+        """Evaluations of the score network per conversion."""
+        return self.steps * (1 if self.guidance == 1 else 2)
 
     @property
     def code_hop(self) -> int:

@@ -95,7 +95,7 @@ def choose(
         return own
     if count < 1:
         raise UserError(f"utterances {count}: give 1 or more")
-    own.sort(key=lambda u: short_hash([seed, u.sha256]))
+    own.sort(key=lambda u: (short_hash([seed, u.sha256]), u.id))
     turn: dict[tuple[str, str | None], int] = {}
     ranks = []
     for u in own:

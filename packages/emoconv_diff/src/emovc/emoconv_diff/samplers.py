@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,30 @@ from emovc.emoconv_diff.diffusion import (
 Solver = Literal["ml", "em", "pf", "dpm"]
 Noise = torch.Generator | Sequence[torch.Generator] | None
 Score = Callable[[Tensor, Tensor], Tensor]  # of x_t (B, M, T) and t (B,), (B, M, T)
+
+
+class Conditions(NamedTuple):
+    """What mels are drawn from.
+
+    Attributes:
+        y: Average voice, (B, M, T).
+        mask: 1 at valid frames, (B, T).
+        speaker: Speaker vectors, (B, S).
+        emotion: Emotion vectors, (B, E); ``None`` for no emotion.
+    """
+
+    y: Tensor
+    mask: Tensor
+    speaker: Tensor
+    emotion: Tensor | None
+
+
+def one_of(given: Conditions, row: int) -> Conditions:
+    """What one utterance of a batch is drawn from, without padding."""
+    y, mask, speaker, emotion = (None if v is None else v[row : row + 1] for v in given)
+    assert y is not None and mask is not None and speaker is not None
+    n_frames = int(mask.sum())
+    return Conditions(y[..., :n_frames], mask[:, :n_frames], speaker, emotion)
 
 
 def sample(

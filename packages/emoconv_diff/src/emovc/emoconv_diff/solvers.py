@@ -17,9 +17,9 @@ from emovc.common.manifest import read_manifest
 from emovc.common.pictures import save_figure
 from emovc.common.pretrained import find_model, load_converter, manifest_of
 from emovc.common.progress import progress
-from emovc.emoconv_diff.converter import Conditions, EmoConvDiff
+from emovc.emoconv_diff.converter import EmoConvDiff
 from emovc.emoconv_diff.experiments import choose
-from emovc.emoconv_diff.samplers import Solver, sample
+from emovc.emoconv_diff.samplers import Conditions, Solver, sample
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

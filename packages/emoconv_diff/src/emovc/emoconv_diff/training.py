@@ -14,11 +14,12 @@ from emovc.common.features.store import FeatureStore
 from emovc.common.files import write_json
 from emovc.common.speaker import SpeakerEncoder
 from emovc.emoconv_diff.bank import SHARE, Labelled, nearest_level
-from emovc.emoconv_diff.converter import Conditions, EmoConvDiff
+from emovc.emoconv_diff.converter import EmoConvDiff
 from emovc.emoconv_diff.diffusion import diffuse, draw_times, estimate_x0
 from emovc.emoconv_diff.emotion import put_hash
 from emovc.emoconv_diff.losses import reconstruction_loss, score_matching_loss
 from emovc.emoconv_diff.preparation import emotion_store, label_source, load_average_voice
+from emovc.emoconv_diff.samplers import Conditions
 
 UNLABELLED = (
     "no utterance of the training part has an arousal; make pseudo-labels with emovc label-arousal"
@@ -188,7 +189,7 @@ class LitEmoConvDiff(L.LightningModule):
         """Losses at times (B,) with noise (B, M, T)."""
         schedule = self.model.schedule
         x_t = diffuse(mel, given.y, noise, t, schedule)
-        score = self.model.score(x_t, given.mask, given.y, t, given.speaker, given.emotion)
+        score = self.model.score_of(x_t, t, given)
         x0_hat = estimate_x0(x_t, given.y, score, t, schedule)
         return Losses(
             score_matching_loss(score, noise, t, given.mask, schedule),

@@ -56,7 +56,7 @@ def label_arousal(
         raise UserError(f"{out}: must lie beside {manifest.name}, where its features are")
     if msp_dim is not None:
         judge = MspDimJudge(msp_dim)
-        values = [judge.hear(*read_wav(u.path)) for u in utterances]
+        values = [_heard(judge, u) for u in utterances]
         record = {"labels": f"pseudo-labels of {NAME}", "weights": judge.about["weights"]}
     else:
         scale = Scale(manifest, utterances, regressor, num_workers)
@@ -125,6 +125,15 @@ class Scale:
     def _raw(self) -> np.ndarray:
         """What the regression gives, not clipped, (N,)."""
         return self.features @ self.regressor.weight + self.regressor.bias
+
+
+def _heard(judge: MspDimJudge, utterance: Utterance) -> float:
+    """Arousal, 0 to 1; NaN of a recording that can't be judged."""
+    try:
+        return judge.hear(*read_wav(utterance.path))
+    except UserError as error:
+        sys.stdout.write(f"left out: {utterance.id}: {error}\n")
+        return float("nan")
 
 
 def main(command: str, args: list[str]) -> None:
