@@ -12,7 +12,7 @@ from torch import nn
 from emovc.common.audio import LogMel
 from emovc.common.errors import UserError
 from emovc.common.features.store import FeatureStore, ShardWriter, store_folder
-from emovc.emoconv_diff.emotion import HASH_BYTES, EmotionHearing, hash_in, put_hash
+from emovc.emoconv_diff.emotion import HASH_DIGITS, EmotionHearing, hash_in, put_hash
 from emovc.emoconv_diff.encoder import AverageVoiceEncoder
 from emovc.emoconv_diff.preparation import emotion_store, load_average_voice
 from emovc.ser.representations import EmotionFeature
@@ -35,7 +35,7 @@ def store_of(
 
 @pytest.mark.parametrize("text", ["000000000001", "ffffffffffff", "00ff01fe7f80", OTHER])
 def test_a_hash_is_read_as_it_was_written(text: str) -> None:
-    buffer = torch.zeros(HASH_BYTES)
+    buffer = torch.zeros(HASH_DIGITS)
     put_hash(buffer, text)
     assert hash_in(buffer) == text
     put_hash(buffer, OTHER)
@@ -43,7 +43,7 @@ def test_a_hash_is_read_as_it_was_written(text: str) -> None:
 
 
 def test_zeros_are_no_hash() -> None:
-    assert hash_in(torch.zeros(HASH_BYTES)) is None
+    assert hash_in(torch.zeros(HASH_DIGITS)) is None
     assert EmotionHearing().weights is None
 
 

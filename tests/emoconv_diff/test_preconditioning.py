@@ -5,12 +5,14 @@ import torch
 from torch import Tensor
 
 from emovc.emoconv_diff.diffusion import Schedule, diffuse, estimate_x0, target_score
-from emovc.emoconv_diff.preconditioning import scaled_input, scaled_score
+from emovc.emoconv_diff.losses import score_matching_loss
+from emovc.emoconv_diff.preconditioning import Scaling
 from emovc.emoconv_diff.samplers import sample
 
 SCHEDULE = Schedule()
 TIMES = torch.tensor([1e-5, 0.05, 0.3, 0.6, 0.9, 1.0], dtype=torch.float64)
 SD = 1.4
+SCALING = Scaling(SD, mel_mean=-3.0, mel_sd=2.0)
 
 
 def noisy(sd: float = SD, frames: int = 5) -> tuple[Tensor, Tensor, Tensor]:
@@ -23,25 +25,40 @@ def noisy(sd: float = SD, frames: int = 5) -> tuple[Tensor, Tensor, Tensor]:
 
 def test_the_network_sees_unit_variance_at_all_times() -> None:
     _, y, x = noisy(frames=20_000)
-    seen = scaled_input(x, y, TIMES, SCHEDULE, SD) - y
+    seen, seen_y = SCALING.seen(x, y, TIMES, SCHEDULE)
     torch.testing.assert_close(seen.std((1, 2)), torch.ones_like(TIMES), atol=0.01, rtol=0)
+    torch.testing.assert_close(seen_y * 2 - 3, y)
 
 
 def test_some_output_gives_the_exact_score() -> None:
     """And the wanted output is of unit variance too."""
     x0, y, x = noisy(frames=20_000)
     wanted = target_score(x, x0, y, TIMES, SCHEDULE)
-    nothing = scaled_score(torch.zeros_like(x), x, y, TIMES, SCHEDULE, SD)
-    one = scaled_score(torch.ones_like(x), x, y, TIMES, SCHEDULE, SD)
+    nothing = SCALING.score(torch.zeros_like(x), x, y, TIMES, SCHEDULE)
+    one = SCALING.score(torch.ones_like(x), x, y, TIMES, SCHEDULE)
     output = (wanted - nothing) / (one - nothing)
     torch.testing.assert_close(output.std((1, 2)), torch.ones_like(TIMES), atol=0.01, rtol=0)
-    found = scaled_score(output, x, y, TIMES, SCHEDULE, SD)
+    found = SCALING.score(output, x, y, TIMES, SCHEDULE)
     torch.testing.assert_close(estimate_x0(x, y, found, TIMES, SCHEDULE), x0)
+
+
+def test_weighted_errors_of_the_output_count_the_same_at_all_times() -> None:
+    x0, y, x = noisy()
+    exact = target_score(x, x0, y, TIMES, SCHEDULE)
+    wrong = SCALING.score(torch.ones_like(x), x, y, TIMES, SCHEDULE)
+    right = SCALING.score(torch.zeros_like(x), x, y, TIMES, SCHEDULE)
+    noise = -exact * SCHEDULE.sigma(TIMES)[:, None, None]
+    for row in range(len(TIMES)):
+        t = TIMES[row : row + 1]
+        off = exact[row : row + 1] + (wrong - right)[row : row + 1]
+        mask, weight = torch.ones(1, 5), SCALING.weight(t, SCHEDULE)
+        loss = score_matching_loss(off, noise[row : row + 1], t, mask, SCHEDULE, weight)
+        assert float(loss) == pytest.approx(1.0)
 
 
 def test_an_error_of_the_output_is_never_magnified() -> None:
     x0, y, x = noisy()
-    found = [scaled_score(torch.full_like(x, v), x, y, TIMES, SCHEDULE, SD) for v in (0.0, 1.0)]
+    found = [SCALING.score(torch.full_like(x, v), x, y, TIMES, SCHEDULE) for v in (0.0, 1.0)]
     mels = [estimate_x0(x, y, score, TIMES, SCHEDULE) for score in found]
     moved = (mels[1] - mels[0]).amax((1, 2))
     assert torch.all(moved <= SD) and torch.all(moved.diff() > 0)
@@ -55,7 +72,7 @@ def test_no_output_draws_gaussian_data_around_y(solver: str) -> None:
     y = torch.full((1, 4, 20_000), -3.0)
 
     def score(x: Tensor, t: Tensor) -> Tensor:
-        return scaled_score(torch.zeros_like(x), x, y, t, SCHEDULE, SD)
+        return SCALING.score(torch.zeros_like(x), x, y, t, SCHEDULE)
 
     drawn = sample(score, y, torch.ones(1, 20_000), SCHEDULE, 100, solver)  # type: ignore[arg-type]
     assert abs(float(drawn.mean()) + 3) < 0.03

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tests.integration.runs import ROOT, curve
+from tests.integration.emoconv import AVERAGED, NETS, OWNERS, SMALL, words
+from tests.integration.runs import curve
 
-from emovc.common.audio import frame_levels_db
-from emovc.common.conversion import EmotionTarget
-from emovc.common.convert import convert, read_speech
+from emovc.common.convert import convert
 from emovc.common.errors import UserError
 from emovc.common.evaluate import evaluate
 from emovc.common.export import export
@@ -23,60 +22,11 @@ from emovc.emoconv_diff import EmoConvDiff
 from emovc.emoconv_diff.experiments import emoconv_arousal
 from emovc.emoconv_diff.invariance import emoconv_average_voice
 from emovc.emoconv_diff.solvers import emoconv_solvers
-from emovc.emoconv_diff.write_average_mels import write_average_mels
-from emovc.ser.extract_representations import represent
-from emovc.ser.label_arousal import label_arousal
 
-NETS = "--model.init_args.model.init_args."
-QUIET = [
-    "--trainer.accelerator=cpu",
-    "--trainer.log_every_n_steps=1",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
-]
-SMALL = ["--data.init_args.crop={min_frames: 48, max_frames: 48}", f"{NETS}score.init_args.dim=8"]
-AVERAGED = """--trainer.callbacks=[{class_path: emovc.common.callbacks.Progress},
-{class_path: emovc.common.callbacks.ExactResume},
-{class_path: emovc.common.checkpoints.LastCheckpoint},
-{class_path: lightning.pytorch.callbacks.EMAWeightAveraging, init_args: {decay: 0.9}}]"""
-OWNERS = ("", "encoder.init_args.")
 JUDGES = [
     {"class_path": "emovc.ser.arousal_judge.PseudoArousalJudge", "init_args": {}},
     {"class_path": "emovc.common.judges.speaker_similarity.DvectorSimilarity"},
 ]
-
-
-@pytest.fixture(scope="module")
-def labelled(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Manifest with all that training reads beside it."""
-    folder, labelled = toy.parent, toy.parent / "labelled.jsonl"
-    label_arousal(toy, labelled)
-    write_average_mels(labelled, "toy", num_workers=1)
-    wanted = tmp_path_factory.mktemp("emoconv") / "features.yaml"
-    emotion = {"class_path": "emovc.ser.representations.EmotionFeature"}
-    wanted.write_text(yaml.safe_dump([emotion]))
-    represent(labelled, wanted, accelerator="cpu")
-    assert (folder / "labelled.arousal.json").exists()
-    return labelled
-
-
-@pytest.fixture(scope="module")
-def average_voice(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("emoconv") / "average_voice"
-    config = ROOT / "configs" / "average_voice_toy.yaml"
-    data = [f"--data.init_args.manifest={labelled.parent / 'average_mels.jsonl'}"]
-    limits = ["--trainer.max_steps=40", "--trainer.val_check_interval=40"]
-    plain = "--trainer.callbacks=[emovc.common.checkpoints.LastCheckpoint]"
-    fit_main("fit", ["-c", str(config), "--run", str(run), *data, *limits, *QUIET, plain])
-    return run
-
-
-def words(labelled: Path, average_voice: Path, run: Path, steps: int, *more: str) -> list[str]:
-    head = ["-c", str(ROOT / "configs" / "emoconv_toy.yaml"), "--run", str(run)]
-    data = [f"--data.init_args.manifest={labelled}"]
-    start = [f"--model.init_args.average_voice={average_voice}"]
-    limits = [f"--trainer.max_steps={steps}", f"--trainer.val_check_interval={steps}"]
-    return [*head, *data, *start, *limits, *QUIET, *more]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +80,7 @@ def test_convert_takes_arousal_references_or_a_category(
     convert(trained, [source.path, angry.path], tmp_path / "both", arousal=6.5, batch_size=2)
     wav, rate = read_wav(outs[0])
     batched = read_wav(tmp_path / "both" / f"{source.path.stem}.wav")[0]
-    assert np.abs(batched - wav).max() < 1e-3
+    assert np.abs(batched - wav).max() < 0.1  # Griffin-Lim begins anew for each
     assert abs(len(wav) / rate - source.seconds) < 0.02
     sounds = [out.read_bytes() for out in outs]
     assert sounds[0] == sounds[1]
@@ -213,25 +163,3 @@ def test_a_corpus_without_labels_is_told_how_to_get_some(
 ) -> None:
     with pytest.raises(UserError, match="emovc label-arousal MANIFEST -o OUT"):
         fit_main("fit", words(toy, average_voice, tmp_path / "run", 1, *SMALL))
-
-
-def test_a_short_training_follows_the_level(
-    labelled: Path, average_voice: Path, tmp_path: Path
-) -> None:
-    """Louder the more arousal is asked for, as the corpus is; the weights are a few minutes old."""
-    crop = "--data.init_args.crop={min_frames: 64, max_frames: 64}"
-    run = tmp_path / "run"
-    fit_main("fit", words(labelled, average_voice, run, 300, crop, AVERAGED))
-    losses = list(curve(run, "train/loss_score").values())
-    assert np.mean(losses[:5]) > 0.8 and np.mean(losses[-50:]) < 0.45
-    model = EmoConvDiff.from_checkpoint(run / "checkpoints" / "last.ckpt")
-    rows = [u for u in read_manifest(labelled) if u.split == "test" and u.emotion == "neutral"]
-    levels = np.array([[loudness(model, u.path, a) for u in rows] for a in (1, 4, 7)])
-    assert np.all(np.diff(levels.mean(1)) > 0.5)
-
-
-def loudness(model: EmoConvDiff, path: Path, arousal: float) -> float:
-    """Mean level in dB of the frames that are no silence."""
-    source = read_speech(path, model.frontend.sample_rate)
-    level_db = frame_levels_db(model.convert(source, EmotionTarget(arousal=arousal))[None])[0]
-    return float(level_db[level_db > level_db.max() - 40].mean())

@@ -6,6 +6,7 @@ from emovc.emoconv_diff.diffusion import Schedule, estimate_x0
 from emovc.emoconv_diff.emotion import EmotionHearing
 from emovc.emoconv_diff.encoder import AverageVoiceEncoder
 from emovc.emoconv_diff.losses import guided, reconstruction_loss, score_matching_loss
+from emovc.emoconv_diff.preconditioning import Scaling
 from emovc.emoconv_diff.samplers import sample, trajectory
 from emovc.emoconv_diff.unet import ScoreNet
 
@@ -14,6 +15,7 @@ __all__ = [
     "EmoConvDiff",
     "EmotionBank",
     "EmotionHearing",
+    "Scaling",
     "Schedule",
     "ScoreNet",
     "estimate_x0",

@@ -16,10 +16,10 @@ from emovc.common.speaker import SpeakerEncoder
 from emovc.common.wav import SILENCE
 from emovc.emoconv_diff.bank import EmotionBank
 from emovc.emoconv_diff.diffusion import Schedule
-from emovc.emoconv_diff.emotion import HASH_BYTES, EmotionHearing, hash_in
+from emovc.emoconv_diff.emotion import HASH_DIGITS, EmotionHearing, hash_in
 from emovc.emoconv_diff.encoder import AverageVoiceEncoder
 from emovc.emoconv_diff.losses import guided
-from emovc.emoconv_diff.preconditioning import scaled_input, scaled_score
+from emovc.emoconv_diff.preconditioning import Scaling
 from emovc.emoconv_diff.samplers import Conditions, Solver, one_of, trajectory
 from emovc.emoconv_diff.unet import ScoreNet
 from emovc.emoconv_diff.windows import window_starts, windowed_score
@@ -39,8 +39,8 @@ class EmoConvDiff(nn.Module):
         speaker: d-vectors.
         emotion: What hears the emotion of references.
         schedule: Noise schedule.
-        data_sd: Standard deviation of mels around their average voice, by which the network's input
-            and output are scaled; ``None`` lets it give the score as it is, as DiffVC does.
+        scaling: How the network's input and output are scaled; ``None`` lets it give the score as
+            it is, as DiffVC does.
         steps: Evaluations of the score per mel.
         solver: Sampler, see :mod:`~emovc.emoconv_diff.samplers`.
         temperature: Above 1 the start is nearer to the average voice.
@@ -62,7 +62,7 @@ class EmoConvDiff(nn.Module):
         speaker: SpeakerEncoder,
         emotion: EmotionHearing,
         schedule: Schedule | None = None,
-        data_sd: float | None = None,
+        scaling: Scaling | None = None,
         steps: int = 30,
         solver: Solver = "ml",
         temperature: float = 1.0,
@@ -92,9 +92,9 @@ class EmoConvDiff(nn.Module):
         self.emotion = emotion
         self.bank = EmotionBank(emotion.dim)
         self.labels_key: Tensor
-        self.register_buffer("labels_key", torch.zeros(HASH_BYTES))
+        self.register_buffer("labels_key", torch.zeros(HASH_DIGITS))
         self.schedule = schedule or Schedule()
-        self.data_sd = data_sd
+        self.scaling = scaling
         self.steps = steps
         self.solver: Solver = solver
         self.temperature = temperature
@@ -181,11 +181,11 @@ class EmoConvDiff(nn.Module):
     def score_of(self, x: Tensor, t: Tensor, given: Conditions) -> Tensor:
         """Score (B, M, T) of noisy mels (B, M, T) at times (B,), without windows or guidance."""
         y, mask, speaker, emotion = given
-        if self.data_sd is None:
+        if self.scaling is None:
             return self.score(x, mask, y, t, speaker, emotion)
-        seen = scaled_input(x, y, t, self.schedule, self.data_sd)
-        output = self.score(seen, mask, y, t, speaker, emotion)
-        return scaled_score(output, x, y, t, self.schedule, self.data_sd) * mask[:, None]
+        seen, seen_y = self.scaling.seen(x, y, t, self.schedule)
+        output = self.score(seen, mask, seen_y, t, speaker, emotion)
+        return self.scaling.score(output, x, y, t, self.schedule) * mask[:, None]
 
     def score_function(self, given: Conditions) -> Callable[[Tensor, Tensor], Tensor]:
         """Score (B, M, T) as a function of x_t (B, M, T) and t (B,)."""

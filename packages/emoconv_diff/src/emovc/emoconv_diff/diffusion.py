@@ -8,7 +8,6 @@ ICASSP 2024.
 """
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,7 +18,6 @@ from emovc.common.errors import UserError
 EARLIEST = 1e-5  # The score of t = 0 has no bound; training leaves out this much at either end.
 
 
-@dataclass(frozen=True)
 class Schedule:
     """Noise schedule beta_t = beta_min + (beta_max - beta_min) t, with t from 0 (mel) to 1 (noise).
 
@@ -33,16 +31,13 @@ class Schedule:
     Source: DiffVC's values.
     """
 
-    beta_min: float = 0.05
-    beta_max: float = 20.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.beta_min < math.inf:
-            raise UserError(f"schedule.beta_min {self.beta_min}: give a number above 0")
-        if not self.beta_min <= self.beta_max < math.inf:
-            raise UserError(
-                f"schedule.beta_max {self.beta_max}: give beta_min, {self.beta_min}, or more"
-            )
+    def __init__(self, beta_min: float = 0.05, beta_max: float = 20.0) -> None:
+        if not 0 < beta_min < math.inf:
+            raise UserError(f"schedule.beta_min {beta_min}: give a number above 0")
+        if not beta_min <= beta_max < math.inf:
+            raise UserError(f"schedule.beta_max {beta_max}: give beta_min, {beta_min}, or more")
+        self.beta_min = beta_min
+        self.beta_max = beta_max
 
     def beta(self, t: Tensor) -> Tensor:
         """Rate beta_t, of the shape of ``t``."""

@@ -9,7 +9,7 @@ from emovc.common.errors import UserError
 from emovc.common.features.making import make_feature
 from emovc.common.features.store import FeatureStore
 
-HASH_BYTES = 6
+HASH_DIGITS = 12
 
 
 class EmotionHearing(nn.Module):
@@ -43,7 +43,7 @@ class EmotionHearing(nn.Module):
         self.arguments = arguments or {}
         self.sample_rate = sample_rate
         self.weights_key: Tensor
-        self.register_buffer("weights_key", torch.zeros(HASH_BYTES))
+        self.register_buffer("weights_key", torch.zeros(HASH_DIGITS))
         self._loaded: list[Any] = []  # a list hides the network from nn.Module
 
     @property
@@ -105,14 +105,15 @@ class EmotionHearing(nn.Module):
 
 
 def put_hash(buffer: Tensor, text: str) -> None:
-    """Write a hash of 12 hexadecimal digits into a buffer, one float per byte.
+    """Write a hash of 12 hexadecimal digits into a buffer, one float per digit.
 
-    Floats, as the moving average of weights takes buffers along, and would round integers.
+    Floats, as the moving average of weights takes buffers along, and digits, as it moves them a
+    little by rounding.
     """
-    buffer.copy_(torch.tensor(list(bytes.fromhex(text))))
+    buffer.copy_(torch.tensor([float(int(digit, 16)) for digit in text]))
 
 
 def hash_in(buffer: Tensor) -> str | None:
     """The hash in a buffer, nothing where none was written."""
-    found = bytes(int(value) for value in buffer.tolist())
-    return found.hex() if any(found) else None
+    digits = [round(value) for value in buffer.tolist()]
+    return "".join(f"{digit:x}" for digit in digits) if any(digits) else None

@@ -15,7 +15,12 @@ from emovc.emoconv_diff.diffusion import Schedule, per_frame, single
 
 
 def score_matching_loss(
-    score: Tensor, noise: Tensor, t: Tensor, mask: Tensor, schedule: Schedule
+    score: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    mask: Tensor,
+    schedule: Schedule,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """L_s: mean of (sigma_t score + noise)^2 over the bands of all valid frames.
 
@@ -27,9 +32,10 @@ def score_matching_loss(
         t: Times, (B,).
         mask: 1 at valid frames, (B, T).
         schedule: Noise schedule.
+        weight: Weight of each utterance, (B,); by default all weigh the same.
     """
-    error = per_frame(schedule.sigma(t)) * score + noise
-    return masked_mean(error.square().mean(1), mask)
+    square = (per_frame(schedule.sigma(t)) * score + noise).square().mean(1)
+    return masked_mean(square if weight is None else square * weight[:, None], mask)
 
 
 def reconstruction_loss(

@@ -33,14 +33,18 @@ class Losses(NamedTuple):
     Attributes:
         score: L_s.
         rec: L_rec.
+        trained: L_s as it is trained: weighted by time where the network is scaled.
     """
 
     score: Tensor
     rec: Tensor
+    trained: Tensor
 
 
 class LitEmoConvDiff(L.LightningModule):
     """Train the score network: L_s + rec_weight L_rec, the encoders frozen.
+
+    Where the model has a ``scaling``, times weigh as that asks; L_s is logged as it is.
 
     Each batch holds ``dvector`` and the emotion vectors of whole utterances. The bank of levels and
     categories is filled from the training part; ``<run>/bank.json`` lists its members.
@@ -133,7 +137,7 @@ class LitEmoConvDiff(L.LightningModule):
         mel, given = self._given(batch, training=True)
         t = draw_times(len(mel), mel.device)
         losses = self._losses(mel, given, torch.randn_like(mel), t)
-        loss = losses.score + self.rec_weight * losses.rec
+        loss = losses.trained + self.rec_weight * losses.rec
         self.log("train/loss_score", losses.score.detach())
         self.log("train/loss_rec", losses.rec.detach())
         self.log("train/loss", loss.detach(), prog_bar=True)
@@ -191,9 +195,14 @@ class LitEmoConvDiff(L.LightningModule):
         x_t = diffuse(mel, given.y, noise, t, schedule)
         score = self.model.score_of(x_t, t, given)
         x0_hat = estimate_x0(x_t, given.y, score, t, schedule)
+        scaling = self.model.scaling
+        weight = None if scaling is None else scaling.weight(t, schedule)
+        what = (score, noise, t, given.mask, schedule)
+        plain = score_matching_loss(*what)
         return Losses(
-            score_matching_loss(score, noise, t, given.mask, schedule),
+            plain.detach() if scaling else plain,
             reconstruction_loss(x0_hat, mel, t, given.mask, schedule, self.n_mfcc),
+            score_matching_loss(*what, weight) if scaling else plain,
         )
 
     def _score(self, batch: Batch, batch_idx: int, stage: str) -> None:
@@ -206,7 +215,7 @@ class LitEmoConvDiff(L.LightningModule):
         values = {
             f"{stage}/loss_score": losses.score,
             f"{stage}/loss_rec": losses.rec,
-            f"{stage}/loss": losses.score + self.rec_weight * losses.rec,
+            f"{stage}/loss": losses.trained + self.rec_weight * losses.rec,
         }
         self.log_dict(values, sync_dist=True, batch_size=int(given.mask.sum()))
 
