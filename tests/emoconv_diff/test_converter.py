@@ -221,3 +221,16 @@ def test_no_waveform_is_louder_than_the_ceiling_or_quieter_than_the_floor(mel: L
     assert found.max() <= mel.log_ceiling and found.min() >= mel.log_floor - 1e-5
     assert found.max() > mel.log_ceiling - 2 * (1 if mel.log == "ln" else math.log10(math.e))
     torch.testing.assert_close(mel(torch.zeros(1, n)).unique(), torch.tensor([mel.log_floor]))
+
+
+def test_a_reference_of_many_conversions_is_heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, heard = small(), []
+
+    def hear(wav: Tensor) -> Tensor:
+        heard.append(len(wav))
+        return torch.ones(128)
+
+    monkeypatch.setattr(model.emotion, "forward", hear)
+    target = EmotionTarget([REFERENCE])
+    model.conditions([SOURCE, SOURCE, sound(20)], [target, EmotionTarget([SOURCE]), target])
+    assert sorted(heard) == sorted([len(REFERENCE.wav), len(SOURCE.wav)])

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from emovc.ainn.converter import AINN
+from emovc.common.after_validations import AfterValidations, log_images
 from emovc.common.audio import LogMel
 from emovc.common.conversion import EmotionTarget
 from emovc.common.convert import read_speech
-from emovc.common.loggers import WandbCurves
 from emovc.common.manifest import Utterance
 from emovc.common.pictures import save_figure
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class CuePictures(L.Callback):
+class CuePictures(AfterValidations):
     """Draws the cue over spectrograms, and the strength of conversions against their references.
 
     Files go to ``<run>/media/<step>/``, and to W&B as ``media/attention``. Strengths are those of
@@ -32,39 +32,21 @@ class CuePictures(L.Callback):
     """
 
     def __init__(self, n_utterances: int = 6, every_n_validations: int = 5) -> None:
+        super().__init__(every_n_validations)
         self.n_utterances = n_utterances
-        self.every_n_validations = every_n_validations
-        self._validations = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Validations so far."""
-        return {"validations": self._validations}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
-        self._validations = state_dict["validations"]
 
     @torch.no_grad()
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw, if it is time."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        self._validations += 1
-        if (self._validations - 1) % self.every_n_validations:
-            return
+    def look(self, trainer: L.Trainer, pl_module: L.LightningModule, folder: Path) -> None:
+        """Draw both pictures."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         model: Any = pl_module.model
-        folder = Path(trainer.default_root_dir) / "media" / f"{trainer.global_step:08d}"
         rows = sorted(data.of_split("val"), key=lambda u: u.sha256)
         emotional = [u for u in rows if u.emotion != "neutral"][: self.n_utterances]
         files = [folder / "cue.png", folder / "strength.png"]
         device = str(pl_module.device)
         save_figure(draw_cues(model, emotional, device), files[0])
         save_figure(draw_strengths(*strengths(model, rows, emotional, device)), files[1])
-        samples = float(trainer.callback_metrics.get("progress/samples") or 0)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbCurves):
-                logger.log_images("media/attention", files, samples)
+        log_images(trainer, "media/attention", files)
 
 
 def draw_cues(model: AINN, utterances: Sequence[Utterance], device: str) -> "Figure":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emovc.common.files import write_json, write_text
+from emovc.common.markdown import markdown_table
 from emovc.common.pictures import save_figure
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _table(rows: Sequence[Row]) -> str:
     for name in REFERENCES:
         lines.append([name, *_cells(rows[0].summary["rows"].get(name, {}), columns)])
     lines += [[r.name, *_cells(r.summary["rows"].get("model", {}), columns)] for r in rows]
-    return _markdown(lines)
+    return markdown_table(lines)
 
 
 def _printed_key(metric: str) -> str | None:
@@ -101,12 +102,7 @@ def _property_table(rows: Sequence[Row]) -> str:
     """What the models look like inside."""
     lines = [["inside", *HEADINGS.values()]]
     lines += [[r.name, *(f"{r.properties[k]:.3f}" for k in HEADINGS)] for r in rows]
-    return _markdown(lines)
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    head, *body = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([head, "|---" * len(lines[0]) + "|", *body])
+    return markdown_table(lines)
 
 
 def _notes(rows: Sequence[Row], manifest: Path, split: str) -> list[str]:

@@ -82,25 +82,21 @@ def control(
         raise UserError(
             f"no judge measures {of}: list one in a file and give --judges FILE; see docs/judges.md"
         )
-    settings = _settings(setup, evaluator) | {"split": split, "of": of, "levels": asked}
+    settings = settings_of(setup, evaluator) | {"split": split, "of": of, "levels": asked}
     require_same_settings(out, settings)
-    ladder = Ladder(evaluator, of, asked)
-    scores: list[Score] = []
-    gaps: list[Gap] = []
-    for pair in progress(chosen, "converting and scoring", len(chosen)):
-        part = out / "parts" / f"{pair.id}.json"
-        if not part.exists():
-            ladder.write(pair, part, out / "audio")
-        found = read_json(part)
-        scores += [Score(**score) for score in found["scores"]]
-        gaps += [Gap(**gap) for gap in found["gaps"]]
+    scores, gaps = Ladder(evaluator, of, asked).measure(chosen, out)
     corpora = sorted({p.target.corpus for p in chosen})
     record = evaluator.panel.record(corpora, evaluator.converter.model)
     write_report(out, Levels(of, asked), scores, gaps, headings, settings, record)
 
 
-def _settings(setup: Setup, evaluator: PairEvaluator) -> dict[str, Any]:
-    """What the scores depend on, beside the list of pairs and the levels."""
+def settings_of(setup: Setup, evaluator: PairEvaluator) -> dict[str, Any]:
+    """What the scores depend on, beside the list of pairs and the levels.
+
+    Args:
+        setup: What was asked for.
+        evaluator: What it opened.
+    """
     return {
         "model": str(setup.run),
         "weights": sha256_of(find_model(setup.run)),
@@ -127,7 +123,25 @@ class Ladder:
         self.of = of
         self.levels = levels
 
-    def write(self, pair: Pair, part: Path, audio: Path) -> None:
+    def measure(self, pairs: Sequence[Pair], out: Path) -> tuple[list[Score], list[Gap]]:
+        """Scores of every pair at every level, and what could not be judged.
+
+        Args:
+            pairs: The pairs; those that ``out`` has the scores of are not converted again.
+            out: Folder of ``parts/`` (scores) and ``audio/``.
+        """
+        scores: list[Score] = []
+        gaps: list[Gap] = []
+        for pair in progress(pairs, "converting and scoring", len(pairs)):
+            part = out / "parts" / f"{pair.id}.json"
+            if not part.exists():
+                self._write(pair, part, out / "audio")
+            found = read_json(part)
+            scores += [Score(**score) for score in found["scores"]]
+            gaps += [Gap(**gap) for gap in found["gaps"]]
+        return scores, gaps
+
+    def _write(self, pair: Pair, part: Path, audio: Path) -> None:
         """Convert and score a pair, and keep scores and audio.
 
         Args:

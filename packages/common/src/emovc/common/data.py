@@ -13,6 +13,7 @@ from emovc.common.batch import Batch, collate
 from emovc.common.dataset import SpeechDataset
 from emovc.common.errors import UserError
 from emovc.common.feature_set import open_features
+from emovc.common.features.store import FeatureStore
 from emovc.common.loader import PlannedBatches, ResumableLoader
 from emovc.common.manifest import Split, Utterance, read_manifest
 from emovc.common.partners import Grouping, Match, Partners
@@ -118,14 +119,15 @@ class SpeechDataModule(L.LightningDataModule):
         self.utterances = self._fewer_sentences([u for u in rows if self._wanted(u)])
         self.split_id = next((u.split_id for u in rows if u.split_id), None)
         self.speakers = sorted({u.speaker for u in self.utterances if u.split == "train"})
+        asked = self.features, self.speaker_means
         self._features = open_features(
-            self.manifest,
-            self.utterances,
-            self.features,
-            self.speaker_means,
-            self.sample_rate,
-            self.hop_length,
+            self.manifest, self.utterances, *asked, self.sample_rate, self.hop_length
         )
+
+    @property
+    def stores(self) -> dict[str, FeatureStore]:
+        """The stores of ``features`` by name, once they are set up."""
+        return self._features.stores
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled training batches; order and crops depend on (seed, epoch) only."""

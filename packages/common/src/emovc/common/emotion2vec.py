@@ -15,7 +15,7 @@ from emovc.common.emotion2vec_layers import HOP, RECEPTIVE, AudioEncoder, Block
 from emovc.common.emotion2vec_loading import UNUSED, find_folder, read_folder, write_folder
 from emovc.common.errors import UserError
 from emovc.common.resample import Resample
-from emovc.common.weights import load_exactly
+from emovc.common.weights import load_exactly, require_trained
 
 RATE = 16_000  # Hz, of the network itself
 
@@ -136,11 +136,7 @@ class Emotion2vec(nn.Module):
         Raises:
             UserError: The weights are random.
         """
-        if not self.pretrained:
-            raise UserError(
-                f"{folder}: not written, the weights of this Emotion2vec are random; "
-                "load some, or set pretrained = True after training them"
-            )
+        require_trained(self, folder)
         write_folder(folder, self, self.settings, self.labels)
 
     def forward(

@@ -21,11 +21,13 @@ class Features:
     """What a sample carries beside its audio.
 
     Attributes:
+        stores: Every store that was asked for, by name.
         per_frame: Stores of features with one row per mel frame, by name.
         per_utterance: Stores of features with one row per utterance, by name.
         constants: Features fixed in advance, by name and then by utterance id, each (D,).
     """
 
+    stores: dict[str, FeatureStore]
     per_frame: dict[str, FeatureStore]
     per_utterance: dict[str, FeatureStore]
     constants: dict[str, dict[str, Tensor]]
@@ -61,7 +63,7 @@ def open_features(
     if "f0" in stores:
         constants[F0_STATISTICS] = _f0_statistics(manifest.parent / "speakers.json", utterances)
     rest = stores.keys() - per_frame.keys() - constants.keys()
-    return Features(per_frame, {name: stores[name] for name in rest}, constants)
+    return Features(stores, per_frame, {name: stores[name] for name in rest}, constants)
 
 
 def _check(

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from emovc.common.after_validations import AfterValidations, samples_so_far
 from emovc.common.conversion import CopySynthesis, Vocoder
 from emovc.common.convert import load_vocoder
 from emovc.common.errors import UserError
@@ -16,7 +17,7 @@ from emovc.common.pairs import Pair, conversion_pairs
 from emovc.common.wav import write_wav
 
 
-class ListeningSet(L.Callback):
+class ListeningSet(AfterValidations):
     """Converts a fixed set of validation pairs after validations, and logs what comes out.
 
     Files go to ``<run>/media/<step>/``, and to W&B as one table ``media/audio`` whose rows have the
@@ -32,37 +33,22 @@ class ListeningSet(L.Callback):
     def __init__(
         self, n_pairs: int = 4, every_n_validations: int = 5, vocoder: str | None = None
     ) -> None:
+        super().__init__(every_n_validations)
         self.n_pairs = n_pairs
-        self.every_n_validations = every_n_validations
         self.vocoder = vocoder
-        self._validations = 0
         self._voice: Vocoder | None = None
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Convert and log, if it is time."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        self._validations += 1
-        if (self._validations - 1) % self.every_n_validations:
-            return
+    def look(self, trainer: L.Trainer, pl_module: L.LightningModule, folder: Path) -> None:
+        """Convert and log."""
         device_ids = [pl_module.device.index] if pl_module.device.type == "cuda" else []
         with torch.random.fork_rng(devices=device_ids):  # leave training's random state alone
-            self._listen(trainer, pl_module)
+            self._listen(trainer, pl_module, folder)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Validations so far."""
-        return {"validations": self._validations}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
-        self._validations = state_dict["validations"]
-
-    def _listen(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def _listen(self, trainer: L.Trainer, pl_module: L.LightningModule, folder: Path) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         converter = self._converter(pl_module, data.manifest)
         if converter is None:
             return
-        folder = Path(trainer.default_root_dir) / "media" / f"{trainer.global_step:08d}"
         pairs = listening_pairs(data.of_split("val"), self.n_pairs)
         for pair in pairs:
             clips = {
@@ -75,8 +61,7 @@ class ListeningSet(L.Callback):
             draw_pair(pair, clips, converter.frontend, folder)
         for logger in trainer.loggers:
             if isinstance(logger, WandbCurves):
-                samples = trainer.callback_metrics.get("progress/samples")
-                logger.log_media([p.id for p in pairs], folder, float(samples or 0))
+                logger.log_media([p.id for p in pairs], folder, samples_so_far(trainer))
 
     def _converter(self, pl_module: L.LightningModule, manifest: Path) -> PairConverter | None:
         """What is listened to: the module's converter, or its vocoder, or nothing."""

@@ -14,7 +14,8 @@ import yaml
 from torch import Tensor, nn
 
 from emovc.common.errors import UserError
-from emovc.common.weights import load_exactly, read_weights
+from emovc.common.files import write_text
+from emovc.common.weights import load_exactly, read_weights, require_trained, save_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 PREFIX = "model."
@@ -108,6 +109,22 @@ def load_folder(
     return _load(parsed.get("model"), read_weights(weights), kind, settings, weights)
 
 
+def save_folder(network: nn.Module, folder: Path) -> None:
+    """Write what :func:`load_folder` reads, each file atomically.
+
+    Args:
+        network: With its constructor call as ``description``, and ``pretrained``.
+        folder: Folder to write to.
+
+    Raises:
+        UserError: The weights are random.
+    """
+    require_trained(network, folder)
+    text = yaml.safe_dump({"model": network.description}, sort_keys=False)
+    write_text(folder / "config.yaml", text)
+    save_weights(network, folder / "model.safetensors")  # last: without it nothing is loaded
+
+
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint that a path names: a file, or a run's last one.
 
@@ -135,6 +152,24 @@ def find_model(path: Path) -> Path:
     return exported if exported.is_file() else find_checkpoint(path)
 
 
+def load_network(
+    path: Path, kind: type[Network], settings: dict[str, Any] | None = None
+) -> Network:
+    """Load the network of an exported folder, a run (its last checkpoint), or a checkpoint.
+
+    Args:
+        path: Any of the three.
+        kind: Class it must be of.
+        settings: Constructor arguments to override.
+
+    Raises:
+        UserError: The path holds no such network.
+    """
+    file = find_model(path)
+    load = load_folder if file.parent == path else load_checkpoint
+    return load(path if file.parent == path else file, kind, settings)
+
+
 def load_converter(path: Path, settings: dict[str, Any] | None = None) -> Any:
     """Load the converter of an exported folder, a run, or a checkpoint.
 
@@ -148,11 +183,7 @@ def load_converter(path: Path, settings: dict[str, Any] | None = None) -> Any:
     Raises:
         UserError: The path holds no converter.
     """
-    file = find_model(path)
-    if file.parent == path:
-        loaded = load_folder(path, nn.Module, settings)
-    else:
-        loaded = load_checkpoint(file, nn.Module, settings)
+    loaded = load_network(path, nn.Module, settings)
     if not hasattr(loaded, "convert"):
         raise UserError(f"{path}: holds a {type(loaded).__name__}, which converts no speech")
     return loaded

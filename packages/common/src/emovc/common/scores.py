@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from emovc.common.markdown import markdown_table
 from emovc.common.metrics import bootstrap_interval
 
 METRICS = {  # of the signal; judges announce theirs
@@ -116,11 +117,9 @@ def log_keys(model: dict[str, Summary], emotions: Table, dataset: str) -> dict[s
 def to_markdown(rows: Table, first: str, headings: Headings) -> str:
     """Table in Markdown: mean and interval; metrics that no row has are left out."""
     used = used_metrics(rows, headings)
-    lines = [f"| {first} | " + " | ".join(headings[m] for m in used) + " |"]
-    lines.append("|---" * (len(used) + 1) + "|")
-    for name, metrics in rows.items():
-        lines.append(f"| {name} | " + " | ".join(cell(metrics[m]) for m in used) + " |")
-    return "\n".join(lines)
+    lines: list[list[str]] = [[first, *(headings[m] for m in used)]]
+    lines += [[name, *(cell(metrics[m]) for m in used)] for name, metrics in rows.items()]
+    return markdown_table(lines)
 
 
 def used_metrics(rows: Mapping[str, Mapping[str, Summary]], headings: Headings) -> list[str]:

@@ -1,7 +1,7 @@
 """Who speaks: the d-vector of an utterance, and a learned table of known speakers.
 
-Source: Wan, Wang, Papir and Moreno, "Generalized end-to-end loss for speaker verification", ICASSP
-2018; front end, voice activity detection and public weights are Resemblyzer's.
+Source: Wan, Wang, Papir and Moreno, "Generalized end-to-end loss for speaker verification", 2018;
+front end, voice activity detection and public weights are Resemblyzer's.
 """
 
 import importlib.metadata
@@ -18,7 +18,13 @@ from emovc.common.errors import UserError
 from emovc.common.files import write_json
 from emovc.common.resample import Resample
 from emovc.common.voice_activity import shorten_silences
-from emovc.common.weights import load_exactly, read_settings, read_weights, save_weights
+from emovc.common.weights import (
+    load_exactly,
+    read_settings,
+    read_weights,
+    require_trained,
+    save_weights,
+)
 
 RATE = 16_000  # Hz, of the network itself
 N_FFT, HOP, N_MELS = 400, 160, 40
@@ -29,10 +35,9 @@ NAME_BYTES = 64  # longest name in a SpeakerTable
 class SpeakerEncoder(nn.Module):
     """Voice of an utterance as a unit vector: the mean over windows of 1.6 s of an LSTM's result.
 
-    The windows of all utterances of a batch go through the LSTM together. A padded batch gives what
-    each utterance gives alone, and gradients reach the waveform. The scalar product of two
-    results is their cosine similarity. Made by the constructor the weights are random and
-    ``pretrained`` is False; :meth:`from_pretrained` loads real ones.
+    The windows of a batch go through the LSTM together; a padded batch gives what each utterance
+    gives alone, and gradients reach the waveform. Scalar products of results are cosines. Made by
+    the constructor the weights are random; :meth:`from_pretrained` loads real ones.
 
     Args:
         sample_rate: Rate of the waveforms in Hz; others than 16 kHz are resampled inside.
@@ -100,8 +105,7 @@ class SpeakerEncoder(nn.Module):
         path = _bundled_weights() if source is None else Path(source)
         settings: dict[str, Any] = {}
         if path.is_dir():
-            settings = read_settings(path / "config.json", cls)
-            path = path / "model.safetensors"
+            settings, path = read_settings(path / "config.json", cls), path / "model.safetensors"
         state = read_weights(path)
         state = state.get("model_state", state)  # similarity_*: of the training loss
         state = {name: w for name, w in state.items() if not name.startswith("similarity_")}
@@ -116,11 +120,7 @@ class SpeakerEncoder(nn.Module):
         Raises:
             UserError: The weights are random.
         """
-        if not self.pretrained:
-            raise UserError(
-                f"{folder}: not written, the weights of this SpeakerEncoder are random; "
-                "load some, or set pretrained = True after training them"
-            )
+        require_trained(self, folder)
         save_weights(self, folder / "model.safetensors")
         write_json(folder / "config.json", {"settings": self.settings})
 

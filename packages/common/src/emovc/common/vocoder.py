@@ -26,7 +26,7 @@ from emovc.common.vocoder_layers import (
     check_architecture,
     margin_frames,
 )
-from emovc.common.weights import load_exactly, save_weights
+from emovc.common.weights import load_exactly, require_trained, save_weights
 
 
 class HiFiGAN(nn.Module):
@@ -147,11 +147,7 @@ class HiFiGAN(nn.Module):
         Raises:
             UserError: The weights are random.
         """
-        if not self.pretrained:
-            raise UserError(
-                f"{folder}: not written, the weights of this HiFiGAN are random; load some, or set"
-                " pretrained = True after training them"
-            )
+        require_trained(self, folder)
         unfolded = HiFiGAN(self.frontend, **self.settings)
         unfolded.load_state_dict(split_weight_norm(self.state_dict()))
         write_json(folder / "config.json", make_config(self.settings, self.frontend))

@@ -105,6 +105,30 @@ def read_settings(path: Path, kind: type[nn.Module]) -> dict[str, Any]:
     return settings
 
 
+def require_pretrained(network: nn.Module) -> None:
+    """Refuse random networks: what they give looks like results.
+
+    Raises:
+        UserError: Its ``pretrained`` is not True.
+    """
+    if not network.pretrained:
+        kind = type(network).__name__
+        raise UserError(f"{kind}: has random weights; load it with {kind}.from_pretrained")
+
+
+def require_trained(network: nn.Module, folder: Path) -> None:
+    """Refuse to write random weights where pretrained ones are looked for.
+
+    Raises:
+        UserError: Its ``pretrained`` is not True.
+    """
+    if not network.pretrained:
+        raise UserError(
+            f"{folder}: not written, the weights of this {type(network).__name__} are random; "
+            "load some, or set pretrained = True after training them"
+        )
+
+
 def weights_hash(module: nn.Module) -> str:
     """Twelve hexadecimal digits that identify a network's weights, whatever file they came in."""
     digest = hashlib.sha256()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from emovc.common.control import PROSODY
-from emovc.common.control_report import order_of
+from emovc.common.control_report import Order, order_of
 from emovc.common.evaluation_report import count_gaps
 from emovc.common.files import write_json, write_text
+from emovc.common.markdown import markdown_table
 from emovc.common.panel import Gap
 from emovc.common.pictures import save_figure
 from emovc.common.scores import Headings, Score, Summary, summarise, table, to_csv, to_markdown
@@ -66,23 +67,23 @@ def write_report(
         labels: Where the labels of arousal are from, if nobody rated them.
     """
     names = judges_of(headings)
-    found = {name: level_rows(sweep, name) for name in names}
+    found = {name: look_at(sweep, name) for name in names}
     shown = SHOWN | PROSODY
     shown |= {m: h for m, h in headings.items() if not m.startswith((MSE, ABSOLUTE))}
     rows = table(sweep.scores, shown)
     text = "\n\n".join(
         [
-            *(_error_table(sweep.levels, name, rows) for name, rows in found.items()),
+            *(_error_table(sweep.levels, name, own.errors) for name, own in found.items()),
             to_markdown(rows, "arousal asked for", shown),
-            *_notes(sweep, names, judges, settings, labels),
+            *_notes(sweep, found, judges, settings, labels),
         ]
     )
     summary = {
         "settings": settings,
-        "errors": {name: _plain(own) for name, own in found.items()},
+        "errors": {name: _plain(own.errors) for name, own in found.items()},
         "rows": {r: {m: s._asdict() for m, s in own.items() if s.n} for r, own in rows.items()},
-        "order": {n: order_of(sweep.scores, sweep.levels, f"arousal_{n}")._asdict() for n in names},
-        "floor": {name: floor_of(sweep, name) for name in names},
+        "order": {name: own.order._asdict() for name, own in found.items()},
+        "floor": {name: own.floor for name, own in found.items()},
         "judges": judges,
         "labels": labels,
         "gaps": count_gaps(sweep.gaps),
@@ -99,6 +100,26 @@ class Errors(NamedTuple):
 
     mse: Summary
     absolute: Summary
+
+
+class Reached(NamedTuple):
+    """What a judge heard of a sweep.
+
+    Attributes:
+        errors: Errors by level, and of all.
+        order: How well the measured arousal follows the level.
+        floor: L_abs in percent of the recordings against their labels, if they have any.
+    """
+
+    errors: dict[str, Errors]
+    order: Order
+    floor: float | None
+
+
+def look_at(sweep: Sweep, judge: str) -> Reached:
+    """What a judge heard of a sweep, each interval drawn once."""
+    order = order_of(sweep.scores, sweep.levels, f"arousal_{judge}")
+    return Reached(level_rows(sweep, judge), order, floor_of(sweep, judge))
 
 
 def _plain(rows: Mapping[str, Errors]) -> dict[str, Any]:
@@ -145,25 +166,23 @@ def _error_table(levels: Sequence[float], judge: str, rows: Mapping[str, Errors]
     """L_mse and L_abs of a judge beside those of no control and of the paper."""
     names = list(rows)
     constant = constant_row(levels)
-    lines = [
-        f"| {judge} | " + " | ".join(names) + " |",
-        "|---" * (len(names) + 1) + "|",
-        "| L_mse | " + " | ".join(f"{rows[n].mse.mean:.4f}" for n in names) + " |",
-        "| L_mse, always 0.5 | " + " | ".join(f"{constant[n][0]:.4f}" for n in names) + " |",
-        "| L_abs (%) | " + " | ".join(f"{rows[n].absolute.mean:.2f}" for n in names) + " |",
-        "| L_abs (%), always 0.5 | " + " | ".join(f"{constant[n][1]:.2f}" for n in names) + " |",
+    lines: list[list[str]] = [
+        [judge, *names],
+        ["L_mse", *(f"{rows[n].mse.mean:.4f}" for n in names)],
+        ["L_mse, always 0.5", *(f"{constant[n][0]:.4f}" for n in names)],
+        ["L_abs (%)", *(f"{rows[n].absolute.mean:.2f}" for n in names)],
+        ["L_abs (%), always 0.5", *(f"{constant[n][1]:.2f}" for n in names)],
     ]
     if list(levels) == [1, 2, 3, 4, 5, 6, 7]:
         printed = [*(f"{value:.4f}" for value in PRINTED_MSE), f"{PRINTED_ALL[0]:.3f}"]
-        lines.append("| printed L_mse (MSP-Podcast, other judge) | " + " | ".join(printed) + " |")
-        dashes = ["-"] * 7
-        lines.append(f"| printed L_abs (%) | {' | '.join(dashes)} | {PRINTED_ALL[1]:.0f} |")
-    return "\n".join(lines)
+        lines.append(["printed L_mse (MSP-Podcast, other judge)", *printed])
+        lines.append(["printed L_abs (%)", *["-"] * 7, f"{PRINTED_ALL[1]:.0f}"])
+    return markdown_table(lines)
 
 
 def _notes(
     sweep: Sweep,
-    names: Sequence[str],
+    found: Mapping[str, Reached],
     judges: list[dict[str, Any]],
     settings: dict[str, Any],
     labels: dict[str, Any] | None,
@@ -177,16 +196,14 @@ def _notes(
     ]
     if labels is not None:
         lines.append(f"arousal is pseudo-labelled: {labels['labels']} ({labels['weights']})")
-    for name in names:
-        floor = floor_of(sweep, name)
-        if floor is not None:
-            lines.append(f"{name}: L_abs of the real recordings against their labels {floor:.2f} %")
-        order = order_of(sweep.scores, sweep.levels, f"arousal_{name}")
+    for name, own in found.items():
+        if own.floor is not None:
+            lines.append(f"{name}: L_abs of the recordings against their labels {own.floor:.2f} %")
         lines.append(
-            f"{name}: rank correlation of level and measured arousal {order.spearman:.2f} per"
-            f" utterance, {100 * order.rising:.0f} % of steps rise"
+            f"{name}: rank correlation of level and measured arousal {own.order.spearman:.2f} per"
+            f" utterance, {100 * own.order.rising:.0f} % of steps rise"
         )
-        lines += _extremes(sweep, name)
+        lines.append(f"{name}: extremes: {_extremes(sweep.levels, own.errors)}")
     lines += [f"{judge['name']}: {mark}" for judge in judges for mark in judge["marks"]]
     lines += [
         f"{g['judge']}: {g['rows']} rows missing, {g['reason']}" for g in count_gaps(sweep.gaps)
@@ -194,15 +211,13 @@ def _notes(
     return lines
 
 
-def _extremes(sweep: Sweep, judge: str) -> list[str]:
+def _extremes(levels: Sequence[float], rows: Mapping[str, Errors]) -> str:
     """The lowest and the highest level, where the paper claims most."""
-    rows, constant = level_rows(sweep, judge), constant_row(sweep.levels)
-    ends = [f"{sweep.levels[0]:g}", f"{sweep.levels[-1]:g}"]
-    said = [
+    constant = constant_row(levels)
+    return "; ".join(
         f"level {n}: L_mse {rows[n].mse.mean:.4f} against {constant[n][0]:.4f} of no control"
-        for n in ends
-    ]
-    return [f"{judge}: extremes: {'; '.join(said)}"]
+        for n in (f"{levels[0]:g}", f"{levels[-1]:g}")
+    )
 
 
 def draw(sweep: Sweep, judges: Sequence[str]) -> "Figure":

@@ -13,6 +13,10 @@ from emovc.common.errors import UserError
 
 LEVELS = tuple(range(1, 8))
 SHARE = 0.2
+UNLABELLED = (
+    "no utterance of the training part has an arousal; make pseudo-labels with emovc label-arousal"
+    " MANIFEST -o OUT and train on OUT"
+)
 
 
 class Labelled(NamedTuple):
@@ -78,7 +82,7 @@ class EmotionBank(nn.Module):
             own = [u.vector for u in utterances if u.emotion == emotion]
             _put(self.categories, self.category_counts, i, own)
         if not any(members.values()):
-            raise UserError("no utterance has an arousal")
+            raise UserError(UNLABELLED)
         return members
 
     def at(self, arousal: float) -> Tensor:

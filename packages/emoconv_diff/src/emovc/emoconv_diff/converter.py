@@ -146,13 +146,14 @@ class EmoConvDiff(nn.Module):
 
     def conditions(self, sources: Sequence[Speech], targets: Sequence[EmotionTarget]) -> Conditions:
         """What the mels of sources and targets are drawn from, padded to the longest."""
-        emotion = torch.stack([self.emotion_vector(target) for target in targets])
+        distinct = {id(target): target for target in targets}.values()  # each is heard once
+        heard = {id(target): self.emotion_vector(target) for target in distinct}
+        emotion = torch.stack([heard[id(target)] for target in targets])
         speaker = torch.stack([self.speaker(s.wav[None], None)[0] for s in sources])
         mels = [self.frontend(s.wav[None])[0].T for s in sources]
         lengths = torch.tensor([len(mel) for mel in mels], device=emotion.device)
         mel = pad_sequence(mels, batch_first=True).transpose(1, 2)
-        steps = torch.arange(mel.shape[2], device=mel.device)
-        mask = (steps < lengths[:, None]).to(mel.dtype)
+        mask = (torch.arange(mel.shape[2], device=mel.device) < lengths[:, None]).to(mel.dtype)
         return Conditions(self.encoder(mel, mask), mask, speaker, emotion)
 
     @property
@@ -237,14 +238,13 @@ class EmoConvDiff(nn.Module):
     def encode(self, speech: Speech) -> dict[str, Tensor]:
         """``average_voice`` per frame, ``emotion`` and ``timbre``; see ``CodeModel``."""
         mel = self.frontend(speech.wav[None])
-        y = self.encoder(mel, mel.new_ones(1, mel.shape[2]))[0]
-        timbre = self.speaker(speech.wav[None], None)[0]
-        return {"average_voice": y.T, "emotion": self.emotion(speech.wav), "timbre": timbre}
+        y, timbre = self.encoder(mel, mel.new_ones(1, mel.shape[2])), self.speaker(speech.wav[None])
+        emotion = self.emotion(speech.wav)
+        return {"average_voice": y[0].T, "emotion": emotion, "timbre": timbre[0]}
 
     @torch.no_grad()
     def decode_codes(self, codes: Mapping[str, Tensor]) -> Tensor:
         """Log-mel (M, T) of codes, which may be of several utterances; see ``CodeModel``."""
-        y = codes["average_voice"].T[None]
-        mask = y.new_ones(1, y.shape[2])
-        given = Conditions(y, mask, codes["timbre"][None], codes["emotion"][None])
+        y, timbre, emotion = (codes[n][None] for n in ("average_voice", "timbre", "emotion"))
+        given = Conditions(y.transpose(1, 2), y.new_ones(1, y.shape[1]), timbre, emotion)
         return self.draw(given, [torch.Generator().manual_seed(0)])[0]

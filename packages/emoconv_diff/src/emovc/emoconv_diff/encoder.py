@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import Tensor, nn
 
 from emovc.common.audio import LogMel
 from emovc.common.errors import UserError
-from emovc.common.files import write_text
-from emovc.common.pretrained import find_model, load_checkpoint, load_folder
-from emovc.common.weights import save_weights
+from emovc.common.pretrained import (
+    load_network,
+    save_folder,
+)
 from emovc.emoconv_diff.diffvc_encoder import read_diffvc_encoder
 from emovc.emoconv_diff.encoder_layers import MelEncoder, NormStatistics, PostNet
 
@@ -86,9 +86,7 @@ class AverageVoiceEncoder(nn.Module):
         Raises:
             UserError: There is no encoder, or it is damaged.
         """
-        path = Path(path)
-        file = find_model(path)
-        return load_folder(path, cls) if file.parent == path else load_checkpoint(file, cls)
+        return load_network(Path(path), cls)
 
     @classmethod
     def from_diffvc(
@@ -114,14 +112,7 @@ class AverageVoiceEncoder(nn.Module):
         Raises:
             UserError: The weights are random.
         """
-        if not self.pretrained:
-            raise UserError(
-                f"{folder}: not written, the weights of this AverageVoiceEncoder are random; load"
-                " some, or set pretrained = True after training them"
-            )
-        text = yaml.safe_dump({"model": self.description}, sort_keys=False)
-        write_text(folder / "config.yaml", text)
-        save_weights(self, folder / "model.safetensors")  # last: without it nothing is loaded
+        save_folder(self, folder)
 
     @property
     def description(self) -> dict[str, Any]:

@@ -2,21 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from emovc.common.control import Ladder
+from emovc.common.control import Ladder, settings_of
 from emovc.common.convert import parse_settings
 from emovc.common.errors import UserError
 from emovc.common.evaluate import require_same_settings
 from emovc.common.evaluating import Setup
-from emovc.common.evaluator import PairEvaluator
-from emovc.common.files import read_json, sha256_of, short_hash
+from emovc.common.files import short_hash
 from emovc.common.manifest import Utterance, read_manifest
 from emovc.common.pairs import Pair
-from emovc.common.panel import Gap
-from emovc.common.pretrained import find_model, manifest_of
-from emovc.common.progress import progress
-from emovc.common.scores import Score
+from emovc.common.pretrained import manifest_of
 from emovc.emoconv_diff.arousal_report import Sweep, judges_of, write_report
 from emovc.emoconv_diff.bank import LEVELS
 from emovc.emoconv_diff.converter import EmoConvDiff
@@ -57,18 +52,21 @@ def emoconv_arousal(
     languages = tuple(sorted({u.language for u in chosen if u.language}))
     own = parse_settings(set or [])
     nothing: frozenset[str] = frozenset()
-    evaluator = Setup(
-        run, own, vocoder, judges, manifest, among, languages, out, seed, nothing
-    ).open()
+    setup = Setup(run, own, vocoder, judges, manifest, among, languages, out, seed, nothing)
+    evaluator = setup.open()
     model = evaluator.converter.model
     if not isinstance(model, EmoConvDiff):
         raise UserError(f"{run}: holds a {type(model).__name__}; this experiment is EmoConv-Diff's")
     if not judges_of(evaluator.panel.headings):
         raise UserError(f"{judges}: lists no judge of arousal, as configs/judges/emoconv.yaml does")
     asked = sorted(levels or [float(level) for level in LEVELS])
-    settings = _settings(run, manifest, split, asked, seed, vocoder, model, evaluator)
+    settings = settings_of(setup, evaluator) | {"split": split, "levels": asked}
+    settings |= {"solver": model.solver, "steps": model.steps, "guidance": model.guidance}
     require_same_settings(out, settings)
-    scores, gaps = _measure(evaluator, chosen, asked, out)
+    # Its own recording stands for the target: speaker and words are to stay.
+    pairs = [Pair(u.id.replace("/", "_"), u, u, None) for u in chosen]
+    found, gaps = Ladder(evaluator, "arousal", asked).measure(pairs, out)
+    scores = [score for score in found if score.row != "target"]
     corpora = sorted({u.corpus for u in chosen})
     write_report(
         out,
@@ -103,48 +101,3 @@ def choose(
         turn[u.speaker, u.emotion] = ranks[-1] + 1
     order = sorted(range(len(own)), key=lambda i: (ranks[i], i))
     return [own[i] for i in order[:count]]
-
-
-def _settings(
-    run: Path,
-    manifest: Path,
-    split: str,
-    levels: list[float],
-    seed: int,
-    vocoder: Path | None,
-    model: EmoConvDiff,
-    evaluator: PairEvaluator,
-) -> dict[str, Any]:
-    """What the scores depend on."""
-    return {
-        "model": str(run),
-        "weights": sha256_of(find_model(run)),
-        "manifest": sha256_of(manifest),
-        "split": split,
-        "levels": levels,
-        "solver": model.solver,
-        "steps": model.steps,
-        "guidance": model.guidance,
-        "seed": seed,
-        "vocoder": str(vocoder) if vocoder else "Griffin-Lim",
-        "judges": {judge.name: short_hash(judge.about) for judge in evaluator.panel.judges},
-    }
-
-
-def _measure(
-    evaluator: PairEvaluator, utterances: Sequence[Utterance], levels: list[float], out: Path
-) -> tuple[list[Score], list[Gap]]:
-    """Scores of each utterance at each level, and what could not be judged."""
-    ladder = Ladder(evaluator, "arousal", levels)
-    scores: list[Score] = []
-    gaps: list[Gap] = []
-    for u in progress(utterances, "converting and scoring", len(utterances)):
-        # Its own recording stands for the target: speaker and words are to stay.
-        pair = Pair(u.id.replace("/", "_"), u, u, None)
-        part = out / "parts" / f"{pair.id}.json"
-        if not part.exists():
-            ladder.write(pair, part, out / "audio")
-        found = read_json(part)
-        scores += [Score(**score) for score in found["scores"] if score["row"] != "target"]
-        gaps += [Gap(**gap) for gap in found["gaps"]]
-    return scores, gaps

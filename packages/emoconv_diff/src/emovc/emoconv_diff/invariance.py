@@ -14,6 +14,7 @@ from emovc.common.dtw import warping_path
 from emovc.common.errors import UserError
 from emovc.common.files import sha256_of, write_json, write_text
 from emovc.common.manifest import Utterance, read_manifest
+from emovc.common.markdown import markdown_table
 from emovc.common.pretrained import find_model
 from emovc.common.probes import probe_recall
 from emovc.common.progress import progress
@@ -168,15 +169,11 @@ def _average(model: AverageVoiceEncoder, mel: np.ndarray) -> np.ndarray:
 
 def _write(out: Path, found: dict[str, Found], settings: dict[str, object]) -> None:
     """Write ``emoconv_average_voice.{md,json}`` and print the table."""
-    lines = [
-        "| | " + " | ".join([*KINDS.values(), *PROBES.values()]) + " |",
-        "|---" * (len(KINDS) + len(PROBES) + 1) + "|",
-    ]
+    lines = [["", *KINDS.values(), *PROBES.values()]]
     for name, own in found.items():
         cells = [f"{own.distances[k]:.3f}" for k in KINDS]
-        cells += [f"{own.recalls[k]:.2f}" for k in PROBES]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    text = "\n".join(lines)
+        lines.append([name, *cells, *(f"{own.recalls[k]:.2f}" for k in PROBES)])
+    text = markdown_table(lines)
     rows = {name: own.distances | own.recalls for name, own in found.items()}
     write_json(out / "emoconv_average_voice.json", {"settings": settings, "rows": rows})
     write_text(out / "emoconv_average_voice.md", text + "\n")

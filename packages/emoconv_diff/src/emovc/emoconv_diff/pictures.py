@@ -8,10 +8,10 @@ import lightning as L
 import numpy as np
 import torch
 
+from emovc.common.after_validations import AfterValidations, log_images
 from emovc.common.audio import LogMel
 from emovc.common.conversion import EmotionTarget, Speech
 from emovc.common.convert import read_speech
-from emovc.common.loggers import WandbCurves
 from emovc.common.pictures import save_figure
 from emovc.emoconv_diff.converter import EmoConvDiff
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SHOWN = 5  # states
 
 
-class ReversePictures(L.Callback):
+class ReversePictures(AfterValidations):
     """Draws how a validation utterance is rebuilt, beside what it is rebuilt from.
 
     Files go to ``<run>/media/<step>/reverse.png``, and to W&B as ``media/reverse``. The utterance
@@ -32,35 +32,17 @@ class ReversePictures(L.Callback):
     """
 
     def __init__(self, every_n_validations: int = 2) -> None:
-        self.every_n_validations = every_n_validations
-        self._validations = 0
+        super().__init__(every_n_validations)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Validations so far."""
-        return {"validations": self._validations}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
-        self._validations = state_dict["validations"]
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw, if it is time."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        self._validations += 1
-        if (self._validations - 1) % self.every_n_validations:
-            return
+    def look(self, trainer: L.Trainer, pl_module: L.LightningModule, folder: Path) -> None:
+        """Draw the strip."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         model: Any = pl_module.model
         chosen = min(data.of_split("val"), key=lambda u: u.sha256)
         speech = read_speech(chosen.path, model.frontend.sample_rate, str(pl_module.device))
-        figure = draw_reverse(model, speech, EmotionTarget([speech]))
-        path = Path(trainer.default_root_dir) / "media" / f"{trainer.global_step:08d}"
-        save_figure(figure, path / "reverse.png")
-        samples = float(trainer.callback_metrics.get("progress/samples") or 0)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbCurves):
-                logger.log_images("media/reverse", [path / "reverse.png"], samples)
+        path = folder / "reverse.png"
+        save_figure(draw_reverse(model, speech, EmotionTarget([speech])), path)
+        log_images(trainer, "media/reverse", [path])
 
 
 @torch.no_grad()

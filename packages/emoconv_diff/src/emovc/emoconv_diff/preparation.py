@@ -5,7 +5,7 @@ from typing import Any
 
 from emovc.common.audio import require_same_mel
 from emovc.common.errors import UserError
-from emovc.common.features.store import FeatureStore, open_store
+from emovc.common.features.store import FeatureStore
 from emovc.common.files import read_json
 from emovc.common.weights import load_exactly
 from emovc.emoconv_diff.converter import EmoConvDiff
@@ -18,8 +18,7 @@ def emotion_store(data: Any, feature: str) -> FeatureStore:
     Raises:
         UserError: The data doesn't carry what the model reads.
     """
-    stores = [open_store(data.manifest.parent / "features", name) for name in data.features]
-    found = {store.name: store for store in stores}
+    found: dict[str, FeatureStore] = data.stores
     for name in ("dvector", feature):
         if name not in found:
             raise UserError(

@@ -48,10 +48,9 @@ class Conditions(NamedTuple):
 
 def one_of(given: Conditions, row: int) -> Conditions:
     """What one utterance of a batch is drawn from, without padding."""
-    y, mask, speaker, emotion = (None if v is None else v[row : row + 1] for v in given)
-    assert y is not None and mask is not None and speaker is not None
-    n_frames = int(mask.sum())
-    return Conditions(y[..., :n_frames], mask[:, :n_frames], speaker, emotion)
+    own, frames = slice(row, row + 1), slice(int(given.mask[row].sum()))
+    emotion = None if given.emotion is None else given.emotion[own]
+    return Conditions(given.y[own, :, frames], given.mask[own, frames], given.speaker[own], emotion)
 
 
 def sample(

@@ -14,6 +14,7 @@ from emovc.common.convert import read_speech
 from emovc.common.errors import UserError
 from emovc.common.files import sha256_of, write_json, write_text
 from emovc.common.manifest import read_manifest
+from emovc.common.markdown import markdown_table
 from emovc.common.pictures import save_figure
 from emovc.common.pretrained import find_model, load_converter, manifest_of
 from emovc.common.progress import progress
@@ -61,18 +62,17 @@ def emoconv_solvers(
     if not isinstance(model, EmoConvDiff):
         raise UserError(f"{run}: holds a {type(model).__name__}; this experiment is EmoConv-Diff's")
     found: list[Rows] = []
+    average: list[float] = []
     for u in progress(chosen, "sampling", len(chosen)):
         speech = read_speech(u.path, model.frontend.sample_rate)
+        mel = model.frontend(speech.wav[None])
         with torch.no_grad():
             given = model.conditions([speech], [EmotionTarget([speech])])
-            found.append(
-                compare(model, given, model.frontend(speech.wav[None]), counts, reference, seed)
-            )
+            average.append(_l1(given.y, mel))
+            found.append(compare(model, given, mel, counts, reference, seed))
     rows: Rows = {
         s: {n: _mean([one[s][n] for one in found]) for n in (*counts, reference)} for s in SOLVERS
     }
-    with torch.no_grad():
-        average = [_average_voice_l1(model, u.path) for u in chosen]
     settings = {
         "model": str(run),
         "weights": sha256_of(find_model(run)),
@@ -120,13 +120,6 @@ def compare(
     return rows
 
 
-def _average_voice_l1(model: EmoConvDiff, path: Path) -> float:
-    """Mel L1 of the average voice to its recording."""
-    speech = read_speech(path, model.frontend.sample_rate)
-    mel = model.frontend(speech.wav[None])
-    return _l1(model.encoder(mel, mel.new_ones(1, mel.shape[2])), mel)
-
-
 def _l1(one: Tensor, other: Tensor) -> float:
     """Mean absolute difference."""
     return float((one - other).abs().mean())
@@ -143,11 +136,9 @@ def _write(out: Path, rows: Rows, settings: dict[str, Any], reference: int) -> N
     names = [str(n) for n in rows[SOLVERS[0]]]
     tables = []
     for i, title in enumerate((f"L1 to its own {reference} evaluations", "L1 to the recording")):
-        lines = [f"| {title} | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-        for solver, own in rows.items():
-            cells = [f"{values[i]:.3f}" for values in own.values()]
-            lines.append(f"| {solver} | " + " | ".join(cells) + " |")
-        tables.append("\n".join(lines))
+        lines = [[title, *names]]
+        lines += [[s, *(f"{v[i]:.3f}" for v in own.values())] for s, own in rows.items()]
+        tables.append(markdown_table(lines))
     said = (
         f"{settings['utterances']} utterances ({settings['split']}), seed {settings['seed']}; L1 of"
         f" the average voice to the recording {settings['average_voice_l1']:.3f}"

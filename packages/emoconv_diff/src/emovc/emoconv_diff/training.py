@@ -21,11 +21,6 @@ from emovc.emoconv_diff.losses import reconstruction_loss, score_matching_loss
 from emovc.emoconv_diff.preparation import emotion_store, label_source, load_average_voice
 from emovc.emoconv_diff.samplers import Conditions
 
-UNLABELLED = (
-    "no utterance of the training part has an arousal; make pseudo-labels with emovc label-arousal"
-    " MANIFEST -o OUT and train on OUT"
-)
-
 
 class Losses(NamedTuple):
     """Losses of a batch.
@@ -223,12 +218,13 @@ class LitEmoConvDiff(L.LightningModule):
         """Fill the bank from the training part, and say what is in it."""
         rows = data.of_split("train")
         labels = {u.id: u.arousal for u in rows}
-        if all(value is None for value in labels.values()):
-            raise UserError(f"{data.manifest}: {UNLABELLED}")
         self._levels = {k: nearest_level(v) for k, v in labels.items() if v is not None}
         self.model.emotion.follow(store)
         utterances = [Labelled(u.id, store.get(u.sha256)[0], u.arousal, u.emotion) for u in rows]
-        members = self.model.bank.fill(utterances, self.reference_share)
+        try:
+            members = self.model.bank.fill(utterances, self.reference_share)
+        except UserError as error:
+            raise UserError(f"{data.manifest}: {error}") from None
         source = label_source(data.manifest)
         if source is not None:
             put_hash(self.model.labels_key, source["weights"])

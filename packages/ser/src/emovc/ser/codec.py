@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emovc.common.audio import LogMel
 from emovc.common.errors import UserError
-from emovc.common.files import write_text
-from emovc.common.pretrained import find_model, load_checkpoint, load_folder
-from emovc.common.weights import save_weights
+from emovc.common.pretrained import (
+    load_network,
+    save_folder,
+)
 from emovc.ser.codec_layers import Activation, make_decoder, make_encoder
 from emovc.ser.residual_quantizer import ResidualQuantizer
 
@@ -116,9 +116,7 @@ class Codec(nn.Module):
         Raises:
             UserError: There is no codec, or it is damaged.
         """
-        path = SHIPPED if path is None else Path(path)
-        file = find_model(path)
-        return load_folder(path, cls) if file.parent == path else load_checkpoint(file, cls)
+        return load_network(SHIPPED if path is None else Path(path), cls)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write ``config.yaml`` and ``model.safetensors``, each atomically.
@@ -126,14 +124,7 @@ class Codec(nn.Module):
         Raises:
             UserError: The weights are random.
         """
-        if not self.pretrained:
-            raise UserError(
-                f"{folder}: not written, the weights of this Codec are random; load some, or set"
-                " pretrained = True after training them"
-            )
-        text = yaml.safe_dump({"model": self.description}, sort_keys=False)
-        write_text(folder / "config.yaml", text)
-        save_weights(self, folder / "model.safetensors")  # last: without it nothing is loaded
+        save_folder(self, folder)
 
     @property
     def sample_rate(self) -> int:

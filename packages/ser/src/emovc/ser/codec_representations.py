@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from emovc.common.errors import UserError
 from emovc.common.transformers_loading import Pretrained, load_transformer
-from emovc.common.weights import weights_hash
+from emovc.common.weights import require_pretrained, weights_hash
 from emovc.ser.codec import Codec
 from emovc.ser.utterances import Pool, Utterances, pooled
 
@@ -46,8 +46,7 @@ class CodecFeature(nn.Module):
         name: str = "codec",
     ) -> None:
         super().__init__()
-        if not codec.pretrained:
-            raise UserError("Codec: has random weights; load it with Codec.from_pretrained")
+        require_pretrained(codec)
         self.name = name
         self.codec = codec
         self.latent: Latent = latent

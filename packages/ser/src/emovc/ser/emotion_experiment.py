@@ -15,6 +15,7 @@ from torch import Tensor
 from emovc.common.combine import by_fold, combine
 from emovc.common.files import write_json, write_text
 from emovc.common.manifest import Utterance, read_manifest
+from emovc.common.markdown import markdown_table
 from emovc.common.metrics import bootstrap_interval
 from emovc.common.progress import progress
 from emovc.ser.emotion_encoder import EmotionEncoder
@@ -154,15 +155,14 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         "UAR [95 %]",
         "accuracy",
     )
-    lines = [" | ".join(("", *head, "recalls", "")).strip(), "|---" * (len(head) + 1) + "|"]
+    lines: list[Sequence[object]] = [(*head, "recalls")]
     for r in rows:
         uar = f"{100 * r['uar']:.1f} [{100 * r['low']:.1f}, {100 * r['high']:.1f}]"
         each = ", ".join(f"{n} {100 * v:.0f}" for n, v in r["recalls"].items())
         who = (r["protocol"], r["seed"], r["corpus"])
         cells = (*who, r["utterances"], r["speakers"], r["emotions"], uar)
-        line = (*cells, f"{100 * r['accuracy']:.1f}", each)
-        lines.append("| " + " | ".join(map(str, line)) + " |")
-    return "\n".join(lines)
+        lines.append((*cells, f"{100 * r['accuracy']:.1f}", each))
+    return markdown_table(lines)
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -18,7 +18,7 @@ from emovc.common.files import read_json, write_json
 from emovc.common.resample import Resample
 from emovc.common.ssl_frames import RATE, encoder_frames, standardised
 from emovc.common.transformers_loading import CONFIG, find_folder, weights_file
-from emovc.common.weights import load_exactly, read_weights, save_weights
+from emovc.common.weights import load_exactly, read_weights, require_trained, save_weights
 
 NAME = "audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim"
 DIMENSIONS = ("arousal", "dominance", "valence")  # in the order of the head
@@ -117,11 +117,7 @@ class MspDim(nn.Module):
         Raises:
             UserError: The weights are random.
         """
-        if not self.pretrained:
-            raise UserError(
-                f"{folder}: not written, the weights of this MspDim are random; "
-                "load some, or set pretrained = True after training them"
-            )
+        require_trained(self, folder)
         save_weights(self, folder / "model.safetensors")
         write_json(folder / "config.json", self.config.to_dict())
 

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from emovc.common.errors import UserError
-from emovc.common.weights import weights_hash
+from emovc.common.weights import require_pretrained, weights_hash
 from emovc.ser.msp_dim import NAME, MspDim
 
 
@@ -26,8 +25,7 @@ class MspDimFeature(nn.Module):
 
     def __init__(self, network: MspDim, name: str = "msp_dim") -> None:
         super().__init__()
-        if not network.pretrained:
-            raise UserError("MspDim: has random weights; load it with MspDim.from_pretrained")
+        require_pretrained(network)
         self.name = name
         self.network = network
         self.settings: dict[str, Any] = {

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from emovc.common.errors import UserError
 from emovc.common.ssl_frames import ENCODERS, RATE, normalises, receptive_field, standardised
 from emovc.common.transformers_loading import Pretrained, load_transformer
-from emovc.common.weights import weights_hash
+from emovc.common.weights import require_pretrained, weights_hash
 from emovc.ser.emotion_encoder import EmotionEncoder
 from emovc.ser.utterances import Pool, Utterances, pooled
 
@@ -150,10 +150,7 @@ class EmotionFeature(nn.Module):
 
     def __init__(self, encoder: EmotionEncoder, name: str = "emotion") -> None:
         super().__init__()
-        if not encoder.pretrained:
-            raise UserError(
-                "EmotionEncoder: has random weights; load it with EmotionEncoder.from_pretrained"
-            )
+        require_pretrained(encoder)
         self.name = name
         self.encoder = encoder
         self.settings: dict[str, Any] = {

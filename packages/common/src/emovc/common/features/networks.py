@@ -6,9 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from emovc.common.emotion2vec import Emotion2vec
-from emovc.common.errors import UserError
 from emovc.common.speaker import SpeakerEncoder
-from emovc.common.weights import weights_hash
+from emovc.common.weights import require_pretrained, weights_hash
 
 
 class DvectorFeature(nn.Module):
@@ -25,7 +24,7 @@ class DvectorFeature(nn.Module):
 
     def __init__(self, encoder: SpeakerEncoder) -> None:
         super().__init__()
-        _require_pretrained(encoder)
+        require_pretrained(encoder)
         self.encoder = encoder
         self.settings: dict[str, Any] = {
             **encoder.settings,
@@ -57,7 +56,7 @@ class Emotion2vecFeature(nn.Module):
 
     def __init__(self, encoder: Emotion2vec) -> None:
         super().__init__()
-        _require_pretrained(encoder)
+        require_pretrained(encoder)
         self.encoder = encoder
         self.settings: dict[str, Any] = {
             "sample_rate": encoder.sample_rate,
@@ -72,10 +71,3 @@ class Emotion2vecFeature(nn.Module):
     def forward(self, wav: Tensor, lengths: Tensor) -> list[Tensor]:
         """Utterance vectors of waveforms (B, N)."""
         return list(self.encoder(wav, lengths).utterance[:, None])
-
-
-def _require_pretrained(encoder: SpeakerEncoder | Emotion2vec) -> None:
-    """Random networks give numbers that look like features; refuse them."""
-    if not encoder.pretrained:
-        kind = type(encoder).__name__
-        raise UserError(f"{kind}: has random weights; load it with {kind}.from_pretrained")
