@@ -110,22 +110,6 @@ def test_both_forms_agree_where_nothing_is_padded() -> None:
     torch.testing.assert_close(small()(*batch), small(masked=False)(*batch))
 
 
-def test_masked_group_norm_without_padding_is_torchs() -> None:
-    norm, x = nn.GroupNorm(8, 16), 3 + 5 * torch.randn(2, 16, 4, 7)
-    nn.init.normal_(norm.weight)
-    nn.init.normal_(norm.bias)
-    found = group_norm(norm, x, torch.ones(2, 1, 1, 7))
-    torch.testing.assert_close(found, norm(x), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(group_norm(norm, x, None), norm(x), atol=0, rtol=0)
-
-
-def test_masked_group_norm_counts_valid_frames_only() -> None:
-    norm, batch = nn.GroupNorm(8, 16), inputs(9, 5)
-    x = 3 + torch.randn(2, 16, 4, 9) + 1e3 * (1 - batch.mask)[:, None, None]
-    found = group_norm(norm, x, batch.mask[:, None, None])
-    torch.testing.assert_close(found[1:, ..., :5], norm(x[1:, ..., :5]), atol=1e-5, rtol=1e-5)
-
-
 def test_linear_attention_is_a_weighted_sum_over_valid_pixels() -> None:
     layer, batch = LinearAttention(6, heads=2, head_dim=3), inputs(7, 4)
     nn.init.constant_(layer.gain, 0.5)

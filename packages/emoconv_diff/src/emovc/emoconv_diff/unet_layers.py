@@ -55,15 +55,19 @@ def group_norm(norm: nn.GroupNorm, x: Tensor, mask: Tensor | None) -> Tensor:
         return norm(x).to(x.dtype)
     h = x.to(torch.promote_types(x.dtype, torch.float32))
     valid = mask[:, 0].to(h.dtype)  # (B, 1, T)
-    count = valid.sum((1, 2)).clamp(min=1)[:, None] * h.shape[2] * (h.shape[1] // norm.num_groups)
-    # Few passes over the image: sums of bands first, then of valid frames.
-    sums = torch.stack([h.sum(2), h.square().sum(2)]) * valid
-    moments = sums.sum(3).unflatten(2, (norm.num_groups, -1)).sum(3) / count  # (2, B, G)
-    mean, variance = moments[0], (moments[1] - moments[0].square()).clamp(min=0)
-    rate = (variance + norm.eps).rsqrt().repeat_interleave(h.shape[1] // norm.num_groups, 1)
-    scale = norm.weight * rate  # (B, C)
-    shift = norm.bias - mean.repeat_interleave(h.shape[1] // norm.num_groups, 1) * scale
-    return torch.addcmul(shift[..., None, None], h, scale[..., None, None]).to(x.dtype)
+    size = h.shape[1] // norm.num_groups
+    count = valid.sum((1, 2)).clamp(min=1)[:, None] * h.shape[2] * size
+
+    def mean(image: Tensor) -> Tensor:
+        """Mean of each group, at each of its channels (B, C); bands first, then valid frames."""
+        sums = (image.sum(2) * valid).sum(2).unflatten(1, (norm.num_groups, -1)).sum(2)
+        return (sums / count).repeat_interleave(size, 1)
+
+    # Mean of squares less square of the mean would cost a pass less, and lose what is small beside
+    # the mean: the condition alone gives first layers a mean of many deviations.
+    h = h - mean(h)[..., None, None]
+    scale = norm.weight * (mean(h.square()) + norm.eps).rsqrt()
+    return torch.addcmul(norm.bias[:, None, None], h, scale[..., None, None]).to(x.dtype)
 
 
 def conv_field(conv: nn.Conv2d, x: Tensor, field: Tensor | None, mask: Tensor | None) -> Tensor:
