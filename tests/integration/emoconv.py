@@ -15,7 +15,7 @@ SMALL = ["--data.init_args.crop={min_frames: 48, max_frames: 48}", f"{NETS}score
 AVERAGED = """--trainer.callbacks=[{class_path: emovc.common.callbacks.Progress},
 {class_path: emovc.common.callbacks.ExactResume},
 {class_path: emovc.common.checkpoints.LastCheckpoint},
-{class_path: lightning.pytorch.callbacks.EMAWeightAveraging, init_args: {decay: 0.9}}]"""
+{class_path: emovc.common.averaging.AveragedWeights, init_args: {decay: 0.9}}]"""
 OWNERS = ("", "encoder.init_args.")
 
 

@@ -24,7 +24,8 @@ def test_a_short_training_hears_the_level(
     """Louder at the highest level than at the lowest, as the corpus is, after a minute."""
     crop = "--data.init_args.crop={min_frames: 48, max_frames: 48}"
     run = tmp_path / "run"
-    fit_main("fit", words(labelled, average_voice, run, 150, crop, AVERAGED))
+    rate = "--model.init_args.optimizer.init_args.lr=1e-3"  # too much for long trainings
+    fit_main("fit", words(labelled, average_voice, run, 150, crop, rate, AVERAGED))
     losses = list(curve(run, "train/loss").values())
     assert np.mean(losses[-40:]) < 0.95 * np.mean(losses[:40])
     low, high = proxies(run, labelled, (1, 7))
