@@ -1,0 +1,88 @@
+"""The quantisation experiment on a small synthetic corpus."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from emovc.common.errors import UserError
+from emovc.common.files import read_json
+from emovc.genner_tts import quantization_source
+from emovc.genner_tts.quantization import quantization
+from emovc.genner_tts.quantization_claims import claims_of
+from emovc.genner_tts.quantization_findings import Biased, Findings, Point
+from emovc.genner_tts.quantization_measures import Rates, look_at
+from emovc.genner_tts.quantization_source import Embedded, Source
+from emovc.genner_tts.synthetic_data import SyntheticDataModule
+
+NAMES = ["neutral", "happy"]
+
+
+def test_the_experiment_writes_its_tables_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = partial(SyntheticDataModule, dim=16, per_emotion=60, held_out=20, batch_size=100)
+    monkeypatch.setattr(quantization_source, "SyntheticDataModule", small)
+
+    def run(points: int) -> None:
+        quantization(
+            None, out=tmp_path, seeds=[0], steps=6, points=points, n_groups=2, n_stages=2,
+            codebook_size=4,
+        )  # fmt: skip
+
+    run(3)
+    said = capsys.readouterr().out
+    assert [line[2] for line in said.splitlines() if line[:2] == "| " and line[3:5] == " |"] == [
+        *"ABCDEF"
+    ]
+    found = read_json(tmp_path / "quantization.json")["found"]
+    bits = [point["bits"] for point in found["curve"]]
+    assert bits[0] >= bits[-1]
+    assert len(found["biased"][0]["kept"]) == 5
+    assert len(found["lean"][0]["kept"]) == 2
+    for name in ("curves", "direct", "codebooks"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("models/*/model.safetensors")}
+    assert len(before) == 8
+    run(3)
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+    with pytest.raises(UserError, match="holds an evaluation with another points"):
+        run(4)
+    with pytest.raises(UserError, match="points 2: give 3 or more"):
+        run(2)
+
+
+def test_progress_is_the_share_of_the_way_between_centroids() -> None:
+    train = Embedded(torch.eye(2), torch.tensor([0, 1]), ["a", "a"])
+    test = Embedded(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 0]), ["a", "a"])
+    source = Source(train, test, NAMES, torch.eye(2), torch.zeros(2))
+    moved = look_at(source, torch.tensor([[0.25, 0.75], [1.0, 0.0]]))
+    assert moved.progress[0, 0] == pytest.approx(0.25)
+    assert moved.progress[0, 1].isnan()
+    assert moved.progress[1, 1] == 0
+    assert moved.nearest.tolist() == [1, 0]
+    assert moved.raw[1] == pytest.approx(1)
+
+
+def test_claims_follow_the_numbers() -> None:
+    first = {"raw": [0.9, 0.9], "at_neutral": [1.0, 0.0], "progress": [0.0, 0.0], "clean": [1, 1]}
+    middle = first | {"clean": [1.0, 0.9]}
+    last = {"raw": [0.8, 0.5], "at_neutral": [1.0, 0.9], "progress": [0.0, 0.9], "clean": [1, 0]}
+    points = [
+        Point(lam, 1.0, 0.1, row, [(0, 1)] * 2)
+        for lam, row in ((0.1, first), (0.2, middle), (0.3, last))
+    ]
+    nan = float("nan")
+    biased = [Biased(0.1, [[0.9, 0.5], [0.5, 0.9]], [[nan, 0.3], [0.4, nan]], [])] * 2
+    rates = [Rates(10, 0.3, 10, 0.4, 0.3, 10, 0.5, 0.3)]
+    direct = {"as the data vary": [[1.0, 1.0]] + [[0.2, 0.6]] * 5}
+    findings = Findings(NAMES, points, direct, rates, biased, [], [])
+    assert {c.letter: c.held for c in claims_of(findings)} == dict.fromkeys("ABCDEF", True)
+    turned = {"as the data vary": [[1.0, 1.0]] + [[0.6, 0.2]] * 5}
+    worse = [Rates(10, 0.3, 10, 0.2, 0.3, 10, 0.5, 0.3)]
+    kept = [Biased(0.1, [[0.5, 0.9], [0.5, 0.9]], [[nan, 0.05], [0.4, nan]], [])] * 2
+    other = findings._replace(
+        direct=turned, encoders=worse, biased=kept, curve=[points[2], points[0]]
+    )
+    assert {c.letter: c.held for c in claims_of(other)} == dict.fromkeys("ABCDEF", False)
