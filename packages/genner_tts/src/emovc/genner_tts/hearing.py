@@ -1,0 +1,99 @@
+"""Emotion vectors of recordings, by a frozen network that is named in the config."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emovc.common.errors import UserError
+from emovc.common.features.making import make_feature
+from emovc.common.features.store import FeatureStore
+
+HASH_DIGITS = 12
+
+
+class EmotionHearing(nn.Module):
+    """What hears the emotion of a reference, such as emotion2vec.
+
+    Training reads its stored vectors, so the network is loaded only when it must hear something.
+    It is neither trained nor saved with the model; the hash of its weights is, by which another
+    network is refused.
+
+    Args:
+        feature: Name of the vectors in the feature store.
+        dim: Size E of a vector.
+        encoder: Class of the feature, as ``emovc represent`` takes it.
+        arguments: Arguments of its ``from_pretrained``.
+        sample_rate: Rate of the waveforms in Hz.
+    """
+
+    weights_key: Tensor
+
+    def __init__(
+        self,
+        feature: str = "emotion2vec",
+        dim: int = 768,
+        encoder: str = "emovc.common.features.networks.Emotion2vecFeature",
+        arguments: dict[str, Any] | None = None,
+        sample_rate: int = 22_050,
+    ) -> None:
+        super().__init__()
+        self.feature = feature
+        self.dim = dim
+        self.encoder = encoder
+        self.arguments = arguments or {}
+        self.sample_rate = sample_rate
+        # One float per digit, as a moving average of the weights takes buffers along.
+        self.register_buffer("weights_key", torch.zeros(HASH_DIGITS))
+        self._loaded: list[Any] = []  # a list hides the network from nn.Module
+
+    @property
+    def weights(self) -> str | None:
+        """Hash of the weights that made the vectors the model learned from."""
+        digits = [round(value) for value in self.weights_key.tolist()]
+        return "".join(f"{digit:x}" for digit in digits) if any(digits) else None
+
+    def follow(self, store: FeatureStore) -> None:
+        """Remember the network that made the vectors of a store.
+
+        Raises:
+            UserError: The store doesn't tell, or its vectors are of another size.
+        """
+        key = store.settings.get("weights")
+        if not key:
+            raise UserError(f"{store.folder}: does not tell the weights it was made with")
+        if store.any().shape != (1, self.dim):
+            raise UserError(
+                f"{store.folder}: its vectors are of shape {store.any().shape}, but the model's"
+                f" emotion.dim is {self.dim}; set it, and acoustic.emotion_dim, to one row's size"
+            )
+        self.weights_key.copy_(torch.tensor([float(int(digit, 16)) for digit in str(key)]))
+
+    @torch.no_grad()
+    def forward(self, wav: Tensor) -> Tensor:
+        """Emotion vector (E,) of a waveform (N,).
+
+        Raises:
+            UserError: The network can't be loaded, or is not the one of the training.
+        """
+        if not self._loaded:
+            self._loaded = [self._load()]
+        network = self._loaded[0].to(wav.device)
+        vector = network(wav[None], torch.tensor([len(wav)], device=wav.device))[0][0]
+        if vector.shape != (self.dim,):
+            raise UserError(
+                f"{self.encoder}: gives vectors of {len(vector)} values, emotion.dim is {self.dim}"
+            )
+        return vector.float()
+
+    def _load(self) -> Any:
+        """The network."""
+        item = {"class_path": self.encoder, "init_args": self.arguments}
+        feature: Any = make_feature(item, self.sample_rate, "the model's emotion encoder")
+        found = feature.settings.get("weights")
+        if self.weights is not None and found != self.weights:
+            raise UserError(
+                f"{self.encoder}: has weights {found}, the model was trained on vectors of"
+                f" {self.weights}; install or name those in emotion.arguments"
+            )
+        return feature.requires_grad_(False).eval()

@@ -1,0 +1,83 @@
+"""The phones that a model knows, kept with its weights."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emovc.common.errors import UserError
+from emovc.genner_tts.phonemes import Alphabet, Pronunciation, pronounce
+
+PAD = 0
+
+
+class PhoneInventory:
+    """Numbers phones from 1 on; 0 is padding.
+
+    Args:
+        symbols: Phones in the order of their numbers.
+        alphabet: What they are written in.
+
+    Raises:
+        UserError: A phone is listed twice, or none is.
+    """
+
+    def __init__(self, symbols: Sequence[str], alphabet: Alphabet = "ipa") -> None:
+        if not symbols or len(set(symbols)) != len(symbols):
+            raise UserError("inventory.symbols: list each phone once, and one at least")
+        self.symbols = list(symbols)
+        self.alphabet: Alphabet = alphabet
+        self._numbers = {symbol: i for i, symbol in enumerate(self.symbols, PAD + 1)}
+
+    @classmethod
+    def of(
+        cls, pronunciations: Iterable[Pronunciation], alphabet: Alphabet = "ipa"
+    ) -> "PhoneInventory":
+        """The phones that occur in pronunciations, in alphabetical order."""
+        return cls(sorted({p for said in pronunciations for p in said.phones}), alphabet)
+
+    def __len__(self) -> int:
+        """Phones and the padding: the rows of an embedding."""
+        return len(self.symbols) + 1
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {"symbols": self.symbols, "alphabet": self.alphabet}
+
+    def pronounce(self, text: str, language: str) -> Pronunciation:
+        """Phones of a text, all of them known.
+
+        Raises:
+            UserError: The text can't be said, or needs phones that the model never heard.
+        """
+        said = pronounce(text, language, self.alphabet)
+        self.require(said.phones, f"text {text!r}")
+        return said
+
+    def numbers(self, phones: Sequence[str]) -> Tensor:
+        """Numbers (L,) of phones.
+
+        Raises:
+            UserError: A phone is unknown.
+        """
+        self.require(phones, "the phones")
+        return torch.tensor([self._numbers[phone] for phone in phones])
+
+    def require(self, phones: Sequence[str], what: str) -> None:
+        """Refuse phones that are not in the inventory.
+
+        Args:
+            phones: The phones.
+            what: What needs them, for the message.
+
+        Raises:
+            UserError: One is unknown.
+        """
+        unknown = sorted({phone for phone in phones if phone not in self._numbers})
+        if unknown:
+            raise UserError(
+                f"{what}: needs the phones {' '.join(unknown)}, which the training texts don't"
+                " have; use other words, or train on more sentences of this language"
+            )

@@ -1,0 +1,156 @@
+"""The whole way of Genner TTS: aligner, durations, synthesizer, synthesis, export."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from tests.integration.emoconv import QUIET
+from tests.integration.runs import ROOT, curve
+
+from emovc.common.conversion import EmotionTarget, Speech
+from emovc.common.convert import read_speech
+from emovc.common.errors import UserError
+from emovc.common.export import export
+from emovc.common.fit import main as fit_main
+from emovc.common.manifest import read_manifest, write_manifest
+from emovc.common.splits import assign_split
+from emovc.common.wav import read_wav
+from emovc.common.weights import weights_hash
+from emovc.genner_tts.aligner import Aligner
+from emovc.genner_tts.durations_file import durations_path, read_durations
+from emovc.genner_tts.export_durations import export_durations
+from emovc.genner_tts.style_request import StyleRequest
+from emovc.genner_tts.synthesize import synthesize
+from emovc.genner_tts.synthesizer import GennerTTS
+
+MODEL = "--model.init_args.model.init_args."
+PLAIN = "--trainer.callbacks=[emovc.common.checkpoints.LastCheckpoint]"
+TEXT = "The children painted the garden gate."
+SMALL = [
+    f"{MODEL}acoustic.init_args={{n_phones: 128, emotion_dim: 256, dim: 16, n_layers: 1,"
+    " hidden: 16, n_codes: 4, aligner_hidden: 16, flow_dim: 8, flow_blocks: 4, level_dropout: 0}",
+    # With its class, as arguments of the config would stay otherwise.
+    f"{MODEL}emotion={{class_path: emovc.genner_tts.EmotionHearing, init_args: {{feature: dvector,"
+    " dim: 256, arguments: {}, encoder: emovc.common.features.networks.DvectorFeature}}",
+    f"{MODEL}aligner.init_args.dim=8",
+    f"{MODEL}aligner.init_args.distance_dim=8",
+    "--data.init_args.features=[f0, dvector]",
+    "--data.init_args.batch_size=4",
+]
+
+
+@pytest.fixture(scope="module")
+def manifest(toy: Path) -> Path:
+    """The toy corpus with the same sentences in all parts."""
+    rows = [dataclasses.replace(u, split=None) for u in read_manifest(toy)]
+    write_manifest(toy.parent / "genner.jsonl", assign_split(rows, "random"))
+    return toy.parent / "genner.jsonl"
+
+
+@pytest.fixture(scope="module")
+def aligner(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run of an aligner, whose durations lie beside the manifest."""
+    run = tmp_path_factory.mktemp("genner") / "aligner"
+    small = [f"{MODEL}dim=8", f"{MODEL}distance_dim=8", "--model.init_args.binarise_from=2"]
+    fit_main("fit", words("aligner", manifest, run, 4, *small))
+    export_durations(run, manifest)
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(manifest: Path, aligner: Path) -> Path:
+    """Run of a synthesizer that went through all phases."""
+    run = aligner.parent / "synthesizer"
+    fit_main("fit", tts_words(manifest, aligner, run, "--model.init_args.codes_from=2"))
+    return run
+
+
+def words(name: str, manifest: Path, run: Path, steps: int, *more: str) -> list[str]:
+    head = ["-c", str(ROOT / "configs" / f"{name}_toy.yaml"), "--run", str(run)]
+    limits = [f"--trainer.max_steps={steps}", f"--trainer.val_check_interval={steps}"]
+    return [*head, f"--data.init_args.manifest={manifest}", *limits, *QUIET, PLAIN, *more]
+
+
+def tts_words(manifest: Path, aligner: Path, run: Path, *more: str) -> list[str]:
+    durations = f"--data.init_args.durations={durations_path(manifest)}"
+    start = [f"--model.init_args.aligner={aligner}", "--model.init_args.attention_from=1"]
+    return words("genner", manifest, run, 4, *SMALL, durations, *start, *more)
+
+
+def test_durations_name_their_aligner_and_sum_up(manifest: Path, aligner: Path) -> None:
+    made, timed = read_durations(durations_path(manifest))
+    assert made["weights"] == weights_hash(Aligner.from_pretrained(aligner))
+    for u in read_manifest(manifest):
+        assert sum(timed[u.sha256].durations) == u.num_samples // 256
+        assert min(timed[u.sha256].durations) > 0
+    assert curve(aligner, "train/loss_forward_sum").keys() == {0, 1, 2, 3}
+    assert curve(aligner, "val/loss").keys() == {3}
+
+
+def test_the_phases_come_in_turn(trained: Path) -> None:
+    assert len(curve(trained, "train/loss_flow")) == 4
+    assert curve(trained, "train/loss_guided").keys() == {1, 2, 3}
+    assert curve(trained, "train/loss_commitment").keys() == {2, 3}
+    assert curve(trained, "train/perplexity_word").keys() == {2, 3}
+    assert curve(trained, "val/mel_l1").keys() == {3}
+
+
+def test_synthesis_follows_its_arguments(trained: Path, manifest: Path, tmp_path: Path) -> None:
+    reference = next(u for u in read_manifest(manifest) if u.emotion == "angry")
+    outs = [tmp_path / f"{name}.wav" for name in ("plain", "again", "seed", "frame", "slow")]
+    told, where = [str(reference.text)], [reference.path]
+    synthesize(trained, TEXT, where, outs[0], "en", told)
+    synthesize(trained, TEXT, where, outs[1], "en", told)
+    synthesize(trained, TEXT, where, outs[2], "en", told, seed=1)
+    synthesize(trained, TEXT, where, outs[3], local="frame")
+    synthesize(trained, TEXT, where, outs[4], local="none", duration_scale=3)
+    sounds = [out.read_bytes() for out in outs]
+    assert sounds[0] == sounds[1]
+    assert len(set(sounds)) == 4
+    assert len(read_wav(outs[4])[0]) > len(read_wav(outs[0])[0])
+    with pytest.raises(UserError, match="1 texts for 2 references"):
+        synthesize(trained, TEXT, where * 2, tmp_path / "none.wav", "en", told)
+    with pytest.raises(UserError, match="lam 0.1: needs --quantizer"):
+        synthesize(trained, TEXT, where, tmp_path / "none.wav", lam=0.1)
+    with pytest.raises(UserError, match="can't be said in language en"):
+        synthesize(trained, "日", where, tmp_path / "none.wav")
+
+
+def test_the_model_converts_what_has_a_text_and_is_exported(
+    trained: Path, manifest: Path, tmp_path: Path
+) -> None:
+    export(trained, tmp_path / "exported")
+    model = GennerTTS.from_pretrained(tmp_path / "exported")
+    run = GennerTTS.from_checkpoint(trained / "checkpoints" / "last.ckpt")
+    assert all(torch.equal(run.state_dict()[k], v) for k, v in model.state_dict().items())
+    rows = read_manifest(manifest)
+    source = read_speech(rows[0].path, 22_050)
+    known = Speech(source.wav, text=rows[0].text)
+    mel = model.convert(known, EmotionTarget([known]))
+    assert mel.shape[0] == 80 and mel.isfinite().all()
+    assert model.frontend.log_floor <= mel.min()
+    with pytest.raises(UserError, match="reads the source's text"):
+        model.convert(source, EmotionTarget([source]))
+    with pytest.raises(UserError, match="has no mel2ph: align it with its text"):
+        model.synthesise(TEXT, "en", StyleRequest([source], levels=["phone"]))
+    with pytest.raises(UserError, match="needs a reference"):
+        model.synthesise(TEXT, "en", StyleRequest())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--model.init_args.aligner=null"], "model.aligner: is not set"),
+        (["--data.init_args.durations=null"], "data.durations: is not set"),
+        (["--data.init_args.features=[dvector]"], "data.features: lacks f0"),
+        ([f"{MODEL}acoustic.init_args.n_phones=5"], "n_phones 5: the training texts have"),
+        (["--model.init_args.codes_from=0"], "attention_from 1 must be 0 to codes_from 0"),
+    ],
+)
+def test_bad_input_is_refused(
+    change: list[str], said: str, manifest: Path, aligner: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said) as refusal:
+        fit_main("fit", tts_words(manifest, aligner, tmp_path / "run", *change))
+    assert "\n" not in str(refusal.value)
