@@ -45,7 +45,7 @@ def quantization(
     n_groups: int = 4,
     n_stages: int = 4,
     codebook_size: int = 32,
-    lam_range: tuple[float, float] = (1e-4, 0.3),
+    lam_range: tuple[float, float] = (1e-4, 1.0),
 ) -> None:
     """Train joint, one-emotion and dominated codebooks, and measure over lambda.
 
