@@ -119,12 +119,12 @@ def test_a_network_that_is_not_there_is_refused_by_name() -> None:
 
 
 def test_the_data_must_carry_speakers_and_emotions(tmp_path: Path) -> None:
-    for name in ("dvector", "emotion"):
-        store_of(tmp_path / "features", OTHER, name=name)
-    data = SimpleNamespace(manifest=tmp_path / "manifest.jsonl", features=["dvector", "emotion"])
+    names = ("dvector", "emotion")
+    stores = {name: store_of(tmp_path / "features", OTHER, name=name) for name in names}
+    data = SimpleNamespace(manifest=tmp_path / "manifest.jsonl", stores=stores)
     assert emotion_store(data, "emotion").name == "emotion"
-    for lacking in ("dvector", "emotion"):
-        data.features = [name for name in ("dvector", "emotion") if name != lacking]
+    for lacking in names:
+        data.stores = {name: store for name, store in stores.items() if name != lacking}
         with pytest.raises(UserError, match=f"data.features: lacks {lacking}"):
             emotion_store(data, "emotion")
 
