@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from emovc.common.emotion_hearing import EmotionHearing, hash_in, put_hash
 from emovc.common.errors import UserError
 from emovc.emoconv_diff.bank import LEVELS, EmotionBank, Labelled, nearest_level
-from emovc.emoconv_diff.emotion import EmotionHearing, hash_in, put_hash
 
 WEIGHTS = "00ff0180a97e"
 

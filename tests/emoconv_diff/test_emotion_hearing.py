@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from emovc.common.audio import LogMel
+from emovc.common.emotion_hearing import HASH_DIGITS, EmotionHearing, hash_in, put_hash
 from emovc.common.errors import UserError
 from emovc.common.features.store import FeatureStore, ShardWriter, store_folder
-from emovc.emoconv_diff.emotion import HASH_DIGITS, EmotionHearing, hash_in, put_hash
 from emovc.emoconv_diff.encoder import AverageVoiceEncoder
 from emovc.emoconv_diff.preparation import emotion_store, load_average_voice
 from emovc.ser.representations import EmotionFeature

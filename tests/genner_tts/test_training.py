@@ -8,12 +8,12 @@ from tests.genner_tts.quantizers import DIM, embeddings, fitted
 
 from emovc.common.audio import LogMel
 from emovc.common.conversion import Speech
+from emovc.common.emotion_hearing import EmotionHearing
 from emovc.common.errors import UserError
 from emovc.common.speaker import SpeakerEncoder
 from emovc.genner_tts.acoustic import GennerAcoustic
 from emovc.genner_tts.aligner import Aligner
 from emovc.genner_tts.aligner_training import LitAligner
-from emovc.genner_tts.hearing import EmotionHearing
 from emovc.genner_tts.inventory import PhoneInventory
 from emovc.genner_tts.objective import LossWeights, Target, duration_error, losses_of
 from emovc.genner_tts.phonemes import pronounce

@@ -12,12 +12,11 @@ from emovc.ainn.model import Generator
 from emovc.ainn.strength import at_strength
 from emovc.common.audio import LogMel, frame_levels_db
 from emovc.common.batch import Batch
-from emovc.common.conversion import EmotionTarget, Needs, Speech
+from emovc.common.conversion import EmotionTarget, Needs, Speech, require_audible
 from emovc.common.errors import UserError
 from emovc.common.pretrained import load_checkpoint, load_folder
 from emovc.common.speaker import SpeakerEncoder, SpeakerTable
 from emovc.common.ssl_frames import SslFrames
-from emovc.common.wav import SILENCE
 
 
 class Inputs(NamedTuple):
@@ -166,8 +165,7 @@ class AINN(nn.Module):
         Raises:
             UserError: It is silent, or the category is not the model's.
         """
-        if reference.wav.abs().max() < SILENCE:
-            raise UserError("the reference is silent; give a recording of emotional speech")
+        require_audible(reference)
         log_mel = self.frontend(reference.wav[None])
         wanted = None
         if category is not None:

@@ -1,5 +1,6 @@
 """What is drawn or heard after every few validations of a training."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import lightning as L
 from emovc.common.loggers import WandbCurves
 
 
-class AfterValidations(L.Callback):
+class AfterValidations(L.Callback, ABC):
     """Calls :meth:`look` after the first validation and after every few from there on.
 
     The count is in the checkpoint, so that a resumed run looks when an uninterrupted one would.
@@ -22,9 +23,9 @@ class AfterValidations(L.Callback):
         self.every_n_validations = every_n_validations
         self._validations = 0
 
+    @abstractmethod
     def look(self, trainer: L.Trainer, pl_module: L.LightningModule, folder: Path) -> None:
         """Write what is to be seen of the module to a folder ``<run>/media/<step>``."""
-        raise NotImplementedError
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Look, if it is time."""

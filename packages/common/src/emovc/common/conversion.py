@@ -9,6 +9,7 @@ from torch import Tensor
 from emovc.common.audio import LogMel
 from emovc.common.emotions import EMOTIONS
 from emovc.common.errors import UserError
+from emovc.common.wav import SILENCE
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,16 @@ class Speech:
     speaker: str | None = None
     text: str | None = None
     log_f0: tuple[float, float] | None = None
+
+
+def require_audible(reference: Speech) -> None:
+    """Refuse a reference from which no emotion can be heard.
+
+    Raises:
+        UserError: It is silent.
+    """
+    if reference.wav.abs().max() < SILENCE:
+        raise UserError("the reference is silent; give a recording of emotional speech")
 
 
 @dataclass(frozen=True)

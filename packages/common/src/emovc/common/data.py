@@ -18,7 +18,7 @@ from emovc.common.loader import PlannedBatches, ResumableLoader
 from emovc.common.manifest import Split, Utterance, read_manifest
 from emovc.common.partners import Grouping, Match, Partners
 from emovc.common.sampling import Crop, Request, bucket_batches, crop_batches, evaluation_batches
-from emovc.common.splits import require_no_leaks
+from emovc.common.splits import require_splits, rows_of_split
 
 
 class SpeechDataModule(L.LightningDataModule):
@@ -113,9 +113,7 @@ class SpeechDataModule(L.LightningDataModule):
             UserError: The manifest has no splits, leaks between them, or lacks a feature.
         """
         rows = read_manifest(self.manifest)
-        if all(u.split is None for u in rows):
-            raise UserError(f"{self.manifest}: has no splits; make it with emovc prepare")
-        require_no_leaks(rows)
+        require_splits(rows, self.manifest)
         self.utterances = self._fewer_sentences([u for u in rows if self._wanted(u)])
         self.split_id = next((u.split_id for u in rows if u.split_id), None)
         self.speakers = sorted({u.speaker for u in self.utterances if u.split == "train"})
@@ -166,12 +164,7 @@ class SpeechDataModule(L.LightningDataModule):
         Raises:
             UserError: It has none.
         """
-        rows = [u for u in self.utterances if u.split == split]
-        if not rows:
-            raise UserError(
-                f"{self.manifest}: split {split} is empty; prepare it with another split"
-            )
-        return rows
+        return rows_of_split(self.utterances, split, self.manifest)
 
     def _planned(self, split: str, training: bool) -> tuple[SpeechDataset, PlannedBatches]:
         """Samples of a split and this device's share of its batches."""

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from emovc.common.emotion2vec_layers import HOP, RECEPTIVE, AudioEncoder, Block
 from emovc.common.emotion2vec_loading import UNUSED, find_folder, read_folder, write_folder
 from emovc.common.errors import UserError
+from emovc.common.precision import single
 from emovc.common.resample import Resample
 from emovc.common.weights import load_exactly, require_trained
 
@@ -186,7 +187,7 @@ class Emotion2vec(nn.Module):
         lengths = lengths.to(wav.device)
         valid = _mask(lengths, wav.shape[1])
         wav = torch.where(valid, wav, 0.0)  # the padding may hold anything, NaN too
-        wav = self.resample(wav.to(torch.promote_types(wav.dtype, torch.float32)))
+        wav = self.resample(single(wav))
         lengths = self.resample.lengths(lengths)
         counts = [(n - RECEPTIVE) // HOP + 1 for n in lengths.tolist()]
         if min(counts) < 1:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from emovc.common.precision import single
+
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
 STRIDES = (5, 2, 2, 2, 2, 2, 2)
 HOP = math.prod(STRIDES)  # 320 samples between frames
@@ -224,7 +226,7 @@ class AudioEncoder(nn.Module):
         steps = torch.arange(n_frames, device=mask.device)
         distance = (steps - steps[:, None]).abs()
         slopes = self.slopes[:, None, None] * self.alibi_scale[0].clamp(min=0)
-        slopes = slopes.to(torch.promote_types(slopes.dtype, torch.float32))
+        slopes = single(slopes)
         bias = F.pad(-slopes * distance, (extra, 0, extra, 0))  # (1, H, E + T, E + T)
         if bool(mask.all()):
             return bias

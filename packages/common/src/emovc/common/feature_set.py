@@ -70,12 +70,7 @@ def _check(
     store: FeatureStore, utterances: Sequence[Utterance], sample_rate: int, hop_length: int
 ) -> None:
     """Refuse a store that is incomplete or has other frames."""
-    absent = [u for u in utterances if u.sha256 not in store]
-    if absent:
-        raise UserError(
-            f"{store.folder}: lacks {len(absent)} of {len(utterances)} utterances"
-            f" ({absent[0].id} ...); run emovc prepare again to complete it"
-        )
+    store.require(utterances, "run emovc prepare again to complete it")
     made = store.settings.get("sample_rate"), store.settings.get("hop_length")
     if made[1] is not None and made != (sample_rate, hop_length):
         raise UserError(

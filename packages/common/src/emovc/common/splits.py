@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from emovc.common.errors import UserError
@@ -127,6 +128,29 @@ def require_no_leaks(utterances: Iterable[Utterance], disjoint: Collection[Disjo
             f"splits leak: {leaks[0]} ({len(leaks)} such in all);"
             " make the manifest again with emovc prepare"
         )
+
+
+def require_splits(utterances: Sequence[Utterance], manifest: Path) -> None:
+    """Refuse a manifest that can't be trained on: without splits, or with leaks between them.
+
+    Raises:
+        UserError: It can't be.
+    """
+    if all(u.split is None for u in utterances):
+        raise UserError(f"{manifest}: has no splits; make it with emovc prepare")
+    require_no_leaks(utterances)
+
+
+def rows_of_split(utterances: Sequence[Utterance], split: str, manifest: Path) -> list[Utterance]:
+    """Utterances of one split.
+
+    Raises:
+        UserError: It has none.
+    """
+    rows = [u for u in utterances if u.split == split]
+    if not rows:
+        raise UserError(f"{manifest}: split {split} is empty; prepare it with another split")
+    return rows
 
 
 def _shared(

@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from emovc.common.audio import LogMel, require_same_mel
-from emovc.common.conversion import EmotionTarget, Needs, Speech
+from emovc.common.conversion import EmotionTarget, Needs, Speech, require_audible
+from emovc.common.emotion_hearing import HASH_DIGITS, EmotionHearing, hash_in
 from emovc.common.errors import UserError
 from emovc.common.pretrained import load_checkpoint, load_folder
 from emovc.common.speaker import SpeakerEncoder
-from emovc.common.wav import SILENCE
 from emovc.emoconv_diff.bank import EmotionBank
 from emovc.emoconv_diff.diffusion import Schedule
-from emovc.emoconv_diff.emotion import HASH_DIGITS, EmotionHearing, hash_in
 from emovc.emoconv_diff.encoder import AverageVoiceEncoder
 from emovc.emoconv_diff.losses import guided
 from emovc.emoconv_diff.preconditioning import Scaling
@@ -120,8 +119,7 @@ class EmoConvDiff(nn.Module):
     @property
     def teachers(self) -> set[str]:
         """Hashes of the networks behind its emotion vectors and its labels of arousal."""
-        found = {self.emotion.weights, hash_in(self.labels_key)}
-        return {name for name in found if name is not None}
+        return {name for name in (self.emotion.weights, hash_in(self.labels_key)) if name}
 
     def convert(self, source: Speech, target: EmotionTarget, seed: int = 0) -> Tensor:
         """Convert one utterance of any length; see ``Converter``.
@@ -141,8 +139,8 @@ class EmoConvDiff(nn.Module):
         """Log-mels (M, T) of utterances: what each would give alone, up to rounding."""
         given = self.conditions(sources, targets)
         drawn = self.draw(given, [torch.Generator().manual_seed(seed) for seed in seeds])
-        lengths = given.mask.sum(1).int().tolist()
-        return [one[:, :n] for one, n in zip(drawn, lengths, strict=True)]
+        ends = given.mask.sum(1).int().tolist()
+        return [one[:, :n] for one, n in zip(drawn, ends, strict=True)]
 
     def conditions(self, sources: Sequence[Speech], targets: Sequence[EmotionTarget]) -> Conditions:
         """What the mels of sources and targets are drawn from, padded to the longest."""
@@ -217,8 +215,8 @@ class EmoConvDiff(nn.Module):
         if target.arousal is not None:
             return self.bank.at(target.arousal)
         if target.references:
-            if any(r.wav.abs().max() < SILENCE for r in target.references):
-                raise UserError("the reference is silent; give a recording of emotional speech")
+            for reference in target.references:
+                require_audible(reference)
             return torch.stack([self.emotion(r.wav) for r in target.references]).mean(0)
         if target.category is not None:
             return self.bank.of(target.category)

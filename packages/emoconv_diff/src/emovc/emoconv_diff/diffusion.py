@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from emovc.common.errors import UserError
+from emovc.common.precision import single
 
 EARLIEST = 1e-5  # The score of t = 0 has no bound; training leaves out this much at either end.
 
@@ -168,8 +169,3 @@ def flow_drift(x: Tensor, y: Tensor, score: Tensor, t: Tensor, schedule: Schedul
 def per_frame(values: Tensor) -> Tensor:
     """Numbers of utterances (B,) as (B, 1, 1), to go with mels, at least float32."""
     return single(values)[:, None, None]
-
-
-def single(values: Tensor) -> Tensor:
-    """The values in at least single precision."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from emovc.common.errors import UserError
 from emovc.common.masking import masked_mean
-from emovc.emoconv_diff.diffusion import Schedule, per_frame, single
+from emovc.common.precision import single
+from emovc.emoconv_diff.diffusion import Schedule, per_frame
 
 
 def score_matching_loss(

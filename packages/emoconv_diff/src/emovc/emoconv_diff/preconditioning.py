@@ -7,7 +7,8 @@ models" (EDM), NeurIPS 2022, table 1, for this SDE and with X - Y for their x.
 from torch import Tensor
 
 from emovc.common.errors import UserError
-from emovc.emoconv_diff.diffusion import Schedule, per_frame, single
+from emovc.common.precision import single
+from emovc.emoconv_diff.diffusion import Schedule, per_frame
 
 
 class Scaling:

@@ -9,6 +9,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from emovc.common.batch import Batch
+from emovc.common.emotion_hearing import put_hash
 from emovc.common.errors import UserError
 from emovc.common.features.store import FeatureStore
 from emovc.common.files import write_json
@@ -16,7 +17,6 @@ from emovc.common.speaker import SpeakerEncoder
 from emovc.emoconv_diff.bank import SHARE, Labelled, nearest_level
 from emovc.emoconv_diff.converter import EmoConvDiff
 from emovc.emoconv_diff.diffusion import diffuse, draw_times, estimate_x0
-from emovc.emoconv_diff.emotion import put_hash
 from emovc.emoconv_diff.losses import reconstruction_loss, score_matching_loss
 from emovc.emoconv_diff.preparation import emotion_store, label_source, load_average_voice
 from emovc.emoconv_diff.samplers import Conditions

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from emovc.common.precision import single
+
 GROUPS = 8
 
 
@@ -27,7 +29,7 @@ def sinusoid(t: Tensor, dim: int) -> Tensor:
         Ho, Jain and Abbeel, Denoising diffusion probabilistic models, NeurIPS 2020; the scale of
         1000 is that of Popov et al., Grad-TTS, ICML 2021.
     """
-    t = t.to(torch.promote_types(t.dtype, torch.float32))
+    t = single(t)
     steps = torch.linspace(0, 1, dim // 2, dtype=t.dtype, device=t.device)
     angles = 1000 * t[:, None] * torch.exp(-math.log(10000) * steps)
     return torch.cat([angles.sin(), angles.cos()], 1)
@@ -53,7 +55,7 @@ def group_norm(norm: nn.GroupNorm, x: Tensor, mask: Tensor | None) -> Tensor:
     """
     if mask is None:
         return norm(x).to(x.dtype)
-    h = x.to(torch.promote_types(x.dtype, torch.float32))
+    h = single(x)
     valid = mask[:, 0].to(h.dtype)  # (B, 1, T)
     size = h.shape[1] // norm.num_groups
     count = valid.sum((1, 2)).clamp(min=1)[:, None] * h.shape[2] * size
@@ -179,7 +181,7 @@ class LinearAttention(nn.Module):
         pixels = x.flatten(2)  # (B, C, N)
         query, key, value = self.qkv.weight.flatten(1).unflatten(0, (3, self.heads, -1))
         k = key.flatten(0, 1).to(x.dtype) @ pixels
-        k = k.to(torch.promote_types(k.dtype, torch.float32))
+        k = single(k)
         if mask is not None and self.masked:
             padding = mask[:, 0].expand(-1, x.shape[2], -1).flatten(1)[:, None] == 0
             k = k.masked_fill(padding, torch.finfo(k.dtype).min)

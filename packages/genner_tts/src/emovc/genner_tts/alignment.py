@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emovc.common.errors import UserError
-from emovc.genner_tts.precision import single
+from emovc.common.precision import single
 
 TEMPERATURE = 0.0005
 BLANK_LOG_PROB = -1.0

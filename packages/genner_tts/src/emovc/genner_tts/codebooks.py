@@ -8,8 +8,8 @@ vector transform coding", CVPR 2023 (which averages to take once codes are chose
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 
+from emovc.common.devices import from_first_device, sum_over_devices
 from emovc.common.errors import UserError
 
 LLOYD_STEPS = 10  # of the k-means
@@ -143,7 +143,7 @@ class GroupedResidualCodebooks(nn.Module):
             self._fill_stage(stage, rest, generator)
             rest = rest - self.look_up(stage, self.distances(rest, stage).argmin(-1))
         for buffer in (self.codes, self.counts, self.sums):
-            _from_first_device(buffer)
+            from_first_device(buffer)
         self.filled.fill_(True)
 
     @torch.no_grad()
@@ -158,9 +158,7 @@ class GroupedResidualCodebooks(nn.Module):
         """
         rests = self.residuals(x, indices).flatten(0, 1)  # (S * G, N, d)
         counts, sums = _totals(rests, indices.flatten(1).T, self.n_codes)
-        if _several_devices():
-            dist.all_reduce(counts)
-            dist.all_reduce(sums)
+        sum_over_devices(counts, sums)
         self.counts.lerp_(counts.view_as(self.counts), 1 - self.decay)
         self.sums.lerp_(sums.view_as(self.sums), 1 - self.decay)
         means = self.sums / self.counts.clamp(min=LEAST_COUNT)[..., None]
@@ -182,7 +180,7 @@ class GroupedResidualCodebooks(nn.Module):
             self.counts[dead] = 1.0  # time to prove itself
             self.sums[dead] = self.codes[dead]
         for buffer in (self.codes, self.counts, self.sums):
-            _from_first_device(buffer)
+            from_first_device(buffer)
 
     def _chosen(self, indices: Tensor) -> Tensor:
         """Codes (S, G, N, d) by their numbers (N, S, G)."""
@@ -234,13 +232,3 @@ def _draw(rest: Tensor, count: int, generator: torch.Generator) -> Tensor:
     groups, n = rest.shape[:2]
     order = torch.rand(groups, max(n, count), generator=generator).argsort(1)[:, :count] % n
     return torch.stack([part[rows] for part, rows in zip(rest, order.to(rest.device), strict=True)])
-
-
-def _several_devices() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
-def _from_first_device(x: Tensor) -> None:
-    """Take over the first device's values."""
-    if _several_devices():
-        dist.broadcast(x, src=0)

@@ -15,7 +15,7 @@ from emovc.common.features.store import FeatureStore, open_store
 from emovc.common.loader import PlannedBatches, ResumableLoader
 from emovc.common.manifest import Split, Utterance, read_manifest
 from emovc.common.sampling import Request
-from emovc.common.splits import require_no_leaks
+from emovc.common.splits import require_splits, rows_of_split
 from emovc.genner_tts.embedding_batch import (
     SAMPLE_RATE,
     EmbeddingRows,
@@ -89,9 +89,7 @@ class EmbeddingDataModule(L.LightningDataModule):
                 incomplete or not finite, or an emotion has too few utterances.
         """
         rows = self.read_rows()
-        if all(u.split is None for u in rows):
-            raise UserError(f"{self.manifest}: has no splits; make it with emovc prepare")
-        require_no_leaks(rows)
+        require_splits(rows, self.manifest)
         self.split_id = next((u.split_id for u in rows if u.split_id), None)
         wanted = [u for u in rows if self.emotions is None or u.emotion in self.emotions]
         self.utterances = [u for u in wanted if u.split not in (None, "unused")]
@@ -111,12 +109,7 @@ class EmbeddingDataModule(L.LightningDataModule):
     def read_values(self, utterances: Sequence[Utterance]) -> dict[str, np.ndarray]:
         """The feature (T, D) of utterances, by id."""
         store = open_store(self.manifest.parent / "features", self.feature)
-        absent = [u for u in utterances if u.sha256 not in store]
-        if absent:
-            raise UserError(
-                f"{store.folder}: lacks {len(absent)} of {len(utterances)} utterances"
-                f" ({absent[0].id} ...); extract them first"
-            )
+        store.require(utterances, "extract them first")
         return {u.id: self._read(store, u) for u in utterances}
 
     def of_split(self, split: str) -> list[Utterance]:
@@ -125,12 +118,7 @@ class EmbeddingDataModule(L.LightningDataModule):
         Raises:
             UserError: It has none.
         """
-        rows = [u for u in self.utterances if u.split == split]
-        if not rows:
-            raise UserError(
-                f"{self.manifest}: split {split} is empty; prepare it with another split"
-            )
-        return rows
+        return rows_of_split(self.utterances, split, self.manifest)
 
     def embeddings(self, split: str) -> Tensor:
         """Embeddings of a split in its order, (N, D), or all their frames."""

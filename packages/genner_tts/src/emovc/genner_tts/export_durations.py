@@ -14,6 +14,7 @@ from emovc.common.weights import weights_hash
 from emovc.genner_tts.aligner import Aligner
 from emovc.genner_tts.durations_file import Timed, durations_path, write_durations
 from emovc.genner_tts.inventory import PhoneInventory
+from emovc.genner_tts.text_data import text_of
 
 
 def export_durations(
@@ -69,9 +70,7 @@ def timed(aligner: Aligner, inventory: PhoneInventory, utterance: Utterance, dev
     Raises:
         UserError: It can't be aligned.
     """
-    if not utterance.text or not utterance.language:
-        raise UserError("has no text or no language in the manifest; add both columns")
-    said = inventory.pronounce(utterance.text, utterance.language)
+    said = inventory.pronounce(*text_of(utterance))
     wav, _ = read_wav(utterance.path, aligner.frontend.sample_rate)
     return Timed(said.phones, aligner.align(torch.from_numpy(wav).to(device), said).tolist())
 

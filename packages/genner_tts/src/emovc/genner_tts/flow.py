@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emovc.common.errors import UserError
+from emovc.common.precision import single
 from emovc.genner_tts.flow_layers import MIX, FlowBlock
-from emovc.genner_tts.precision import single
 from emovc.genner_tts.wavenet import WaveNet
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emovc.genner_tts.precision import single
+from emovc.common.precision import single
 from emovc.genner_tts.vector_quantization import VectorQuantizer
 from emovc.genner_tts.wavenet import WaveNet
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emovc.common.masking import masked_mean
+from emovc.common.precision import single
 from emovc.genner_tts.flow import FlowOutput
-from emovc.genner_tts.precision import single
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5

@@ -123,14 +123,17 @@ def find(
         dominant: Emotions that ``quantizers.lean`` lean towards.
     """
     three = [lams[0], lams[len(lams) * 2 // 3], lams[-1]]
+    clean = emotion_probe(source.train)
+    speakers = Probe(source.train.vectors, source.train.speakers)
     curve = [
-        measure(quantizers.joint, source, lam) for lam in progress(lams, "measuring", len(lams))
+        measure(quantizers.joint, source, lam, clean, speakers)
+        for lam in progress(lams, "measuring", len(lams))
     ]
     rates = [(point.bits, point.distortion) for point in curve]
     return Findings(
         source.emotions,
         curve,
-        direct_reduction(source),
+        direct_reduction(source, clean),
         compare_encoders(quantizers.joint[0], source.test.vectors, rates),
         [pull(quantizers.biased, source, lam) for lam in three],
         [pull(quantizers.lean, source, lam) for lam in three],
@@ -139,16 +142,22 @@ def find(
 
 
 @torch.no_grad()
-def measure(quantizers: Sequence[EmotionQuantizer], source: Source, lam: float) -> Point:
+def measure(
+    quantizers: Sequence[EmotionQuantizer],
+    source: Source,
+    lam: float,
+    clean: Probe,
+    speakers: Probe,
+) -> Point:
     """Rate, distortion and what became of the emotions at one lambda, averaged over quantisers.
 
     Args:
         quantizers: Quantisers that differ in their seed.
         source: The corpus.
         lam: Weight of the rate.
+        clean: Reads emotions, learned from embeddings as they are.
+        speakers: Reads speakers, likewise.
     """
-    clean = emotion_probe(source.train)
-    speakers = Probe(source.train.vectors, source.train.speakers)
     test = source.test
     rows: dict[str, list[Tensor]] = {}
     for quantizer in quantizers:
@@ -185,9 +194,14 @@ def _intervals(source: Source, values: Tensor) -> list[tuple[float, float]]:
     return found
 
 
-def direct_reduction(source: Source) -> dict[str, list[list[float]]]:
-    """Recall of each emotion where embeddings are turned to a similarity, by way and similarity."""
-    clean, test = emotion_probe(source.train), source.test
+def direct_reduction(source: Source, clean: Probe) -> dict[str, list[list[float]]]:
+    """Recall of each emotion where embeddings are turned to a similarity, by way and similarity.
+
+    Args:
+        source: The corpus.
+        clean: Reads emotions, learned from embeddings as they are.
+    """
+    test = source.test
     own = source.centroids[test.emotion]
     found: dict[str, list[list[float]]] = {"in any direction": [], "as the data vary": []}
     found["from its centroid"] = []

@@ -101,12 +101,7 @@ def stored(manifest: Path, feature: str, split: str | None) -> tuple[list[str], 
     if not rows:
         raise UserError(f"{manifest}: split {split} is empty; leave --split out, or give another")
     store = open_store(manifest.parent / "features", feature)
-    absent = [u for u in rows if u.sha256 not in store]
-    if absent:
-        raise UserError(
-            f"{store.folder}: lacks {len(absent)} of {len(rows)} utterances ({absent[0].id} ...);"
-            " extract them with emovc represent"
-        )
+    store.require(rows, "extract them with emovc represent")
     values = [torch.tensor(store.get(u.sha256)).float().mean(0) for u in rows]
     return [u.id for u in rows], torch.stack(values)
 

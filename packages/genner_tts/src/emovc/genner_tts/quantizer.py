@@ -1,5 +1,6 @@
 """The emotion quantiser: embeddings to codes of few bits, with a knob for how few."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -215,6 +216,11 @@ class EmotionQuantizer(nn.Module):
         return CodePrior(
             own["dim"], *sizes, own["hidden"], own["context"], own["recurrent"], self.lam_range
         )
+
+    def draw_lambdas(self, count: int, device: torch.device) -> Tensor:
+        """Lambdas (N,) drawn evenly in log lambda over the range."""
+        low, high = (math.log(lam) for lam in self.lam_range)
+        return (low + (high - low) * torch.rand(count, device=device)).exp()
 
     def _search(self, x: Tensor, lam: Tensor, memory: Tensor | None) -> Chosen:
         """Codes of vectors (N, D), given the memory (N, H) of a recurrent prior."""

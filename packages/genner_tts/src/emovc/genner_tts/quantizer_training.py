@@ -105,8 +105,7 @@ class LitEmotionQuantizer(L.LightningModule):
         """Lambda of each item of a batch, (B,)."""
         if self.trainer.current_epoch < self.warm_up_epochs:
             return torch.zeros(count, device=self.device)
-        low, high = (math.log(lam) for lam in self.model.lam_range)
-        return (low + (high - low) * torch.rand(count, device=self.device)).exp()
+        return self.model.draw_lambdas(count, self.device)
 
     def validation_step(self, batch: EmbeddingBatch, batch_idx: int) -> None:
         """Rate and distortion at a few lambdas."""

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from emovc.common.audio import LogMel, require_same_mel
-from emovc.common.conversion import EmotionTarget, Needs, Speech
+from emovc.common.conversion import EmotionTarget, Needs, Speech, require_audible
+from emovc.common.emotion_hearing import EmotionHearing
 from emovc.common.errors import UserError
 from emovc.common.pretrained import load_checkpoint, load_network
 from emovc.common.speaker import SpeakerEncoder
-from emovc.common.wav import SILENCE
 from emovc.genner_tts.acoustic import GennerAcoustic
 from emovc.genner_tts.aligner import Aligner
-from emovc.genner_tts.hearing import EmotionHearing
 from emovc.genner_tts.phone_table import PhoneTable
 from emovc.genner_tts.phonemes import Alphabet
 from emovc.genner_tts.quantizer import EmotionQuantizer
@@ -228,6 +227,6 @@ def _audible(recordings: Sequence[Speech]) -> Sequence[Speech]:
     """The recordings, of which there is one and none is silent."""
     if not recordings:
         raise UserError("this model needs a reference; give --reference FILE")
-    if any(speech.wav.abs().max() < SILENCE for speech in recordings):
-        raise UserError("the reference is silent; give a recording of emotional speech")
+    for speech in recordings:
+        require_audible(speech)
     return recordings

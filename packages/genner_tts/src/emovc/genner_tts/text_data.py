@@ -126,9 +126,7 @@ class TextDataModule(SpeechDataModule):
 
     def _said(self, utterance: Utterance) -> Pronunciation:
         """Phones of an utterance, if its text can be said in its time."""
-        text, language = utterance.text, utterance.language
-        if not text or not language:
-            raise UserError("has no text or no language in the manifest; add both columns")
+        text, language = text_of(utterance)
         if (text, language) not in self._spoken:
             self._spoken[text, language] = pronounce(text, language, self.alphabet)
         said, frames = self._spoken[text, language], self._frames(utterance)
@@ -169,3 +167,14 @@ class TextDataModule(SpeechDataModule):
             return torch.tensor(timed[utterance.sha256].durations)
 
         return durations
+
+
+def text_of(utterance: Utterance) -> tuple[str, str]:
+    """What is said in an utterance, and in which language.
+
+    Raises:
+        UserError: The manifest doesn't tell.
+    """
+    if not utterance.text or not utterance.language:
+        raise UserError("has no text or no language in the manifest; add both columns")
+    return utterance.text, utterance.language

@@ -1,6 +1,5 @@
 """What the synthesizer's training needs of its corpus, aligner and quantiser."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -122,7 +121,6 @@ def partly_quantised(quantizer: EmotionQuantizer, emotion: Tensor, share: float)
         emotion: Emotion vectors, (B, E).
         share: Probability to quantise one.
     """
-    low, high = (math.log(lam) for lam in quantizer.lam_range)
-    lam = (low + (high - low) * torch.rand(len(emotion), device=emotion.device)).exp()
+    lam = quantizer.draw_lambdas(len(emotion), emotion.device)
     taken = torch.rand(len(emotion), 1, device=emotion.device) < share
     return torch.where(taken, quantizer(emotion, lam).quantized, emotion)

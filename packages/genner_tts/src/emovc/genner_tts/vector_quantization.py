@@ -7,8 +7,10 @@ Source: van den Oord, Vinyals and Kavukcuoglu, "Neural discrete representation l
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from emovc.common.devices import from_first_device, sum_over_devices
 
 KMEANS_ROUNDS = 10
 
@@ -81,9 +83,7 @@ class VectorQuantizer(nn.Module):
     def _follow(self, vectors: Tensor, hits: Tensor) -> None:
         """Move the codes towards the vectors (P, C) that hit them, (P, K)."""
         counts, sums = hits.sum(0), hits.T @ vectors
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(counts)
-            distributed.all_reduce(sums)
+        sum_over_devices(counts, sums)
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
         total = self.counts.sum()
@@ -93,10 +93,8 @@ class VectorQuantizer(nn.Module):
 
     def _initialise(self, vectors: Tensor) -> None:
         """Set codes and averages by k-means of vectors (P, C); the first GPU's serve all."""
-        codes, counts = kmeans(vectors, len(self.codebook))
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.broadcast(codes, 0)
-            distributed.broadcast(counts, 0)
+        found = kmeans(vectors, len(self.codebook))
+        codes, counts = (from_first_device(part) for part in found)
         self.codebook.copy_(codes)
         self.counts.copy_(counts)
         self.sums.copy_(codes * counts[:, None])

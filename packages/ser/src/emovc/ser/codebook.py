@@ -7,7 +7,8 @@ IEEE/ACM TASLP 2021, section III-C).
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
+
+from emovc.common.devices import from_first_device, sum_over_devices
 
 LLOYD_STEPS = 10  # of the k-means
 
@@ -44,7 +45,7 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def fill(self, x: Tensor) -> None:
         """Take over the means that k-means finds among inputs (N, D)."""
-        self.vectors.copy_(_from_first_device(_draw(x, len(self.vectors))))
+        self.vectors.copy_(from_first_device(_draw(x, len(self.vectors))))
         for _ in range(LLOYD_STEPS):
             share, mean = self._averages(x, self.nearest(x))
             self.vectors.copy_(torch.where(share[:, None] > 0, mean, self.vectors))
@@ -60,7 +61,7 @@ class Codebook(nn.Module):
         self.vectors.lerp_(mean, pull)
         self.share.copy_(total)
         dead = total < self.dead_below / len(total)
-        fresh = _from_first_device(_draw(x, len(total)))
+        fresh = from_first_device(_draw(x, len(total)))
         self.vectors.copy_(torch.where(dead[:, None], fresh, self.vectors))
         self.share.masked_fill_(dead, 1.0 / len(total))  # time to prove itself
 
@@ -69,8 +70,7 @@ class Codebook(nn.Module):
         size = len(self.vectors)
         table = x.new_zeros(size, x.shape[1] + 1)  # sums, and counts in the last column
         table.index_add_(0, codes, torch.cat([x, x.new_ones(len(x), 1)], dim=1))
-        if _several_devices():
-            dist.all_reduce(table)
+        sum_over_devices(table)
         counts = table[:, -1]
         return counts / counts.sum(), table[:, :-1] / counts.clamp(min=1)[:, None]
 
@@ -80,15 +80,3 @@ def _draw(x: Tensor, count: int) -> Tensor:
     if len(x) >= count:
         return x[torch.randperm(len(x), device=x.device)[:count]]
     return x[torch.randint(len(x), (count,), device=x.device)]
-
-
-def _several_devices() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
-def _from_first_device(x: Tensor) -> Tensor:
-    """The first device's values, on every device."""
-    x = x.contiguous()
-    if _several_devices():
-        dist.broadcast(x, src=0)
-    return x

@@ -61,12 +61,7 @@ def read_vectors(manifest: Path, name: str, utterances: Sequence[Utterance]) -> 
         UserError: There is no such feature, it lacks an utterance, or its size changes.
     """
     store = open_store(manifest.parent / "features", name)
-    absent = [u for u in utterances if u.sha256 not in store]
-    if absent:
-        raise UserError(
-            f"{store.folder}: lacks {len(absent)} of {len(utterances)} utterances"
-            f" ({absent[0].id} ...); extract them first"
-        )
+    store.require(utterances, "extract them first")
     frames = [store.get(u.sha256) for u in utterances]
     for u, rows in zip(utterances, frames, strict=True):
         if not len(rows) or rows.shape[1] != frames[0].shape[1]:

@@ -11,7 +11,7 @@ shard only.
 import io
 import json
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from emovc.common.errors import UserError
 from emovc.common.files import atomic_path, read_json, short_hash, write_json
+from emovc.common.manifest import Utterance
 
 
 def store_folder(root: Path, name: str, settings: dict[str, Any]) -> Path:
@@ -88,6 +89,23 @@ class FeatureStore:
     def __contains__(self, sha256: str) -> bool:
         """Whether the value of the file of this hash is here."""
         return sha256 in self._index
+
+    def require(self, utterances: Sequence[Utterance], remedy: str) -> None:
+        """Refuse a store that lacks some utterances.
+
+        Args:
+            utterances: What must be here.
+            remedy: What to do otherwise, for the message.
+
+        Raises:
+            UserError: How many are absent, and the first of them.
+        """
+        absent = [u for u in utterances if u.sha256 not in self]
+        if absent:
+            raise UserError(
+                f"{self.folder}: lacks {len(absent)} of {len(utterances)} utterances"
+                f" ({absent[0].id} ...); {remedy}"
+            )
 
     def get(self, sha256: str, start: int = 0, rows: int | None = None) -> np.ndarray:
         """Value of a file, (T, D), or at most ``rows`` of its frames from ``start`` on."""

@@ -15,10 +15,9 @@ HASH_DIGITS = 12
 class EmotionHearing(nn.Module):
     """What hears the emotion of an utterance, such as audEERING's network or emotion2vec.
 
-    Training reads its stored vectors, and conversion towards a level or a category the bank's, so
-    the network is loaded only when it must hear a reference. It is no part of the module tree:
-    neither trained nor saved with the model. What is saved is the hash of its weights, by which
-    another network is refused.
+    Training reads its stored vectors, so the network is loaded only when it must hear a reference.
+    It is no part of the module tree: neither trained nor saved with the model. What is saved is
+    the hash of its weights, by which another network is refused.
 
     Args:
         feature: Name of the vectors in the feature store.
@@ -64,7 +63,7 @@ class EmotionHearing(nn.Module):
         if some.shape != (1, self.dim):
             raise UserError(
                 f"{store.folder}: its vectors are of shape {some.shape}, but the model's"
-                f" emotion.dim is {self.dim}; set it, and score.emotion_dim, to one row's size"
+                f" emotion.dim is {self.dim}; set it, and the net's emotion_dim, to one row's size"
             )
         put_hash(self.weights_key, str(key))
 
