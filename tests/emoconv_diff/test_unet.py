@@ -14,6 +14,7 @@ from emovc.emoconv_diff.unet_layers import (
     LinearAttention,
     ResnetBlock,
     group_norm,
+    mish,
     sinusoid,
 )
 
@@ -142,6 +143,14 @@ def test_a_block_is_convolution_norm_and_mish() -> None:
     h = F.conv2d(x, block.conv.weight, block.conv.bias, padding=1)
     h = F.group_norm(h, 8)
     torch.testing.assert_close(block(x, None), h * F.softplus(h).tanh(), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_mish_without_gradients_is_mish() -> None:
+    x = torch.cat([torch.linspace(-90, 90, 1001), torch.tensor([-1e9, 1e9])])
+    wanted = (x.double() * F.softplus(x.double()).tanh()).float()
+    torch.testing.assert_close(mish(x), wanted, atol=1e-30, rtol=1e-6)
+    assert mish(torch.tensor([float("nan")])).isnan()
 
 
 def test_time_is_coded_by_sines_from_one_to_a_ten_thousandth() -> None:

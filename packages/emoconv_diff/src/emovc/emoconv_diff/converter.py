@@ -162,9 +162,11 @@ class EmoConvDiff(nn.Module):
     def draw(self, given: Conditions, generators: Sequence[torch.Generator]) -> Tensor:
         """Mels (B, M, T) of conditions, with the model's sampler.
 
-        If one is longer than a window they are drawn in turn, each in windows of its own.
+        They are drawn in turn if one is longer than a window, each in windows of its own, and on a
+        CPU, where one keeps all cores busy and a batch would only add padding.
         """
-        if len(generators) > 1 and given.y.shape[2] > (self.window_frames or math.inf):
+        in_turn = given.y.is_cpu or given.y.shape[2] > (self.window_frames or math.inf)
+        if in_turn and len(generators) > 1:
             alone = [self.draw(one_of(given, i), [own]) for i, own in enumerate(generators)]
             mels = pad_sequence([mel[0].T for mel in alone], batch_first=True).transpose(1, 2)
             return nn.functional.pad(mels, (0, given.y.shape[2] - mels.shape[2]))

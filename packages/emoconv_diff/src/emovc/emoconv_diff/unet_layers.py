@@ -40,6 +40,21 @@ def keep(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask.to(x.dtype)
 
 
+def mish(x: Tensor) -> Tensor:
+    """Mish, x tanh(log(1 + e^x)), which torch computes three times as slowly on a CPU.
+
+    Source:
+        Misra, Mish: a self regularized non-monotonic activation function, BMVC 2020.
+    """
+    if x.device.type != "cpu" or torch.is_grad_enabled() or x.dtype != torch.float32:
+        return F.mish(x)
+    # With e = e^x it is x (e^2 + 2 e) / (e^2 + 2 e + 2); beyond 20 the fraction is 1, and no
+    # square overflows.
+    e = x.clamp(max=20).exp_()
+    n = (e + 2).mul_(e)
+    return n.div_(n + 2).mul_(x)
+
+
 def group_norm(norm: nn.GroupNorm, x: Tensor, mask: Tensor | None) -> Tensor:
     """Group norm whose mean and variance count the valid frames only.
 
@@ -120,7 +135,7 @@ class Block(nn.Module):
         """Map (B, C, M, T) and a field (B, F) to (B, C', M, T), with zeros at padding."""
         h = conv_field(self.conv, x, field, mask)
         h = group_norm(self.norm, h, mask if self.masked else None)
-        return keep(F.mish(h), mask)
+        return keep(mish(h), mask)
 
 
 class ResnetBlock(nn.Module):
