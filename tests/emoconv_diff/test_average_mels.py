@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from emovc.common.phones import Phone
 from emovc.emoconv_diff.average_mels import (
     Segment,
     average_mel,
@@ -8,7 +9,6 @@ from emovc.emoconv_diff.average_mels import (
     occurrence_medians,
     phone_segments,
 )
-from emovc.emoconv_diff.phones import Phone
 
 
 def test_a_phone_has_the_frames_of_its_beginning_and_end_and_all_between() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from emovc.common.codes import CodeModel, check_codes, speech_of
 from emovc.common.conversion import Speech
 from emovc.common.errors import UserError
 from emovc.common.f0 import Dio
-from emovc.common.files import read_json
 from emovc.common.manifest import Utterance
+from emovc.common.phones import Phone, find_phones
 from emovc.common.progress import progress
 
 SILENT = "_"  # name of what is no phone
@@ -82,7 +81,7 @@ def collect_codes(
         codes, n_steps = _encode(model, speech, utterance)
         if n_steps == 0:
             continue
-        mel, known = _known(model, speech.wav.cpu().numpy(), utterance.path, n_steps)
+        mel, known = _known(model, speech.wav.cpu().numpy(), utterance, n_steps)
         known["utterance"] = np.full(len(mel), len(rows))
         for name, value in known.items():
             columns.setdefault(name, []).append(value)
@@ -146,7 +145,7 @@ def _encode(
 
 
 def _known(
-    model: CodeModel, wav: np.ndarray, audio: Path, n_steps: int | None
+    model: CodeModel, wav: np.ndarray, utterance: Utterance, n_steps: int | None
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Mean mel (N, M) of each code step of a recording, and what else is known of it."""
     frontend, hop = model.frontend, model.frontend.hop_length
@@ -163,42 +162,32 @@ def _known(
     return np.stack([mel[:, span].mean(1) for span in spans]), {
         "log_f0": np.array([np.log(v).mean() if len(v) else np.nan for v in voiced]),
         "energy_db": np.array([level[span].mean() for span in spans]),
-        "phone": _phones_at(read_phones(audio), middles),
+        "phone": _phones_at(read_phones(utterance), middles),
     }
 
 
-def _phones_at(phones: Sequence[tuple[float, float, str]], seconds: np.ndarray) -> np.ndarray:
+def _phones_at(phones: Sequence[Phone], seconds: np.ndarray) -> np.ndarray:
     """Name of the phone at each time, ``None`` where there is none, (N,)."""
     names: list[str | None] = [None] * len(seconds)
-    for start, end, name in phones:
-        for k in np.flatnonzero((seconds >= start) & (seconds < end)):
+    for name, start_s, end_s in phones:
+        for k in np.flatnonzero((seconds >= start_s) & (seconds < end_s)):
             names[k] = name
     return np.array(names, dtype=object)
 
 
-def read_phones(audio: Path) -> list[tuple[float, float, str]]:
-    """Phones with start and end in s, where a file beside the recording's folder tells them.
+def read_phones(utterance: Utterance) -> list[Phone]:
+    """Phones of an utterance, where a file beside the recording's folder tells them.
 
     Known are the toy corpus' ``annotations`` and EMO-DB's ``lablaut``, without stress, releases and
     marks of articulation. Copies of the audio have no such files beside them.
     """
-    toy = audio.parent.parent / "annotations" / f"{audio.stem}.json"
-    if toy.is_file():
-        phones = read_json(toy)["phones"]
-        return [(p["start_s"], p["end_s"], p["name"].strip("ˈˌ")) for p in phones]
-    hand = audio.parent.parent / "lablaut" / f"{audio.stem}xx.lablaut"
-    if not hand.is_file():
-        return []
-    found: list[tuple[float, float, str]] = []
-    start = 0.0
-    for line in hand.read_text(encoding="latin-1").partition("#")[2].splitlines():
-        fields = line.split()
-        if len(fields) < 3:
-            continue
-        name = fields[2].strip("!()")
-        if name[:1] in ("+", "-", ""):  # the phone before goes on, differently articulated
-            name = found[-1][2] if found else SILENT
-        name = SILENT if name == "." or name.startswith(SILENT) else name.removesuffix("asp")
-        found.append((start, float(fields[0]), name))
-        start = float(fields[0])
-    return found
+    toy = find_phones(utterance, "toy")
+    if toy is not None:
+        return [p._replace(label=p.label.strip("ˈˌ")) for p in toy]
+    hand = find_phones(utterance, "emodb") or []
+    return [p._replace(label=_plain(p.label)) for p in hand]
+
+
+def _plain(label: str) -> str:
+    """Symbol of a hand label without release or aspiration; ends, pauses, closures are silent."""
+    return SILENT if label.startswith((".", "(", SILENT)) else label.strip("!)").removesuffix("asp")

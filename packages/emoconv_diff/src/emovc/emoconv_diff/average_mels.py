@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from emovc.emoconv_diff.phones import Phone
+from emovc.common.phones import Phone
 
 Statistic = Literal["mode", "median"]
 STEPS_PER_UNIT = 10  # the mode is of values rounded to 0.1

@@ -18,6 +18,7 @@ from emovc.common.features.store import FeatureStore, ShardWriter, open_store, s
 from emovc.common.files import short_hash
 from emovc.common.manifest import Utterance, read_manifest, write_manifest
 from emovc.common.parsing import run_function
+from emovc.common.phones import PhoneSource, find_phones, label_files
 from emovc.common.splits import speaker_material
 from emovc.emoconv_diff.average_mels import (
     Segment,
@@ -27,7 +28,6 @@ from emovc.emoconv_diff.average_mels import (
     occurrence_medians,
     phone_segments,
 )
-from emovc.emoconv_diff.phones import PhoneSource, find_phones, label_files
 from emovc.emoconv_diff.pseudo_phones import PseudoPhones, cepstra, speaker_scale, with_context
 
 Source = Literal["textgrid", "emodb", "toy", "pseudo"]

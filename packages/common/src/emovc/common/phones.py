@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -49,8 +50,10 @@ def find_phones(
     path = next((p for p in label_files(utterance, source, folder) if p.is_file()), None)
     if path is None:
         return None
-    readers = {"textgrid": read_textgrid, "emodb": read_lablaut, "toy": read_toy}
-    phones = readers[source](path)
+    if source == "emodb":
+        phones = read_lablaut(path, utterance.seconds)
+    else:
+        phones = read_textgrid(path) if source == "textgrid" else read_toy(path)
     require_in_order(phones, utterance.seconds, path)
     return phones or None
 
@@ -110,30 +113,31 @@ def read_textgrid(path: Path, tier: str = "phones") -> list[Phone]:
     return tiers[tier]
 
 
-def read_lablaut(path: Path) -> list[Phone]:
+def read_lablaut(path: Path, seconds: float) -> list[Phone]:
     """Read hand labels of EMO-DB; there are none in some files.
 
-    Each row has the end of a label, its SAMPA symbol (``_t`` the closure of a stop, ``!t`` its
-    release), and remarks such as ``+nas`` on how it was said, which are left out. A row of remarks
+    Each row has the time at which a label begins (so says the sound: bursts are where the releases
+    are), its SAMPA symbol (``_t`` the closure of a stop, ``!t`` its release, ``.`` the end of what
+    is said), and remarks such as ``+nas`` on how it was said, which are left out. A row of remarks
     alone goes on with the symbol before.
+
+    Args:
+        path: The file.
+        seconds: Length of the recording in s, at which the last label ends.
 
     Raises:
         UserError: A row is something else.
     """
     rows = path.read_text(encoding="latin-1").partition("\n#")[2].splitlines()
-    phones: list[Phone] = []
-    start_s = 0.0
+    starts: list[tuple[str, float]] = []
     for row in filter(str.strip, rows):
         match = re.match(r"\s*(\d+\.\d+)\s+-?\d+ *([^\s+\-\[,]*)", row)
         if match is None:
             raise UserError(f"{path}: row {row.strip()!r} is no label; copy the file again")
-        end_s, label = float(match[1]), match[2]
-        if label:
-            phones.append(Phone(label, start_s, end_s))
-        elif phones:
-            phones[-1] = phones[-1]._replace(end_s=end_s)
-        start_s = end_s
-    return phones
+        if match[2]:
+            starts.append((match[2], float(match[1])))
+    times = [*(start_s for _, start_s in starts), seconds]
+    return [Phone(label, *span) for (label, _), span in zip(starts, pairwise(times), strict=True)]
 
 
 def read_toy(path: Path) -> list[Phone]:

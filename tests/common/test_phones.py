@@ -1,11 +1,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from emovc.common.errors import UserError
 from emovc.common.manifest import Utterance
-from emovc.emoconv_diff.phones import Phone, find_phones, read_lablaut, read_textgrid
+from emovc.common.phones import Phone, find_phones, read_lablaut, read_textgrid
+from emovc.common.wav import read_wav
 
 PHONES = [
     Phone("sil", 0.0, 0.25),
@@ -110,16 +112,16 @@ def test_hand_labels_lose_their_remarks_and_are_joined(tmp_path: Path) -> None:
     rows += ["    0.600000   -1 I+nas", "    0.620000   -1\t-tie", "    0.700000   -1 . -eng]"]
     path = tmp_path / "03a01Faxx.lablaut"
     path.write_text("signal x\nnfields 1\n#\n" + "\n".join(rows) + "\n")
-    assert read_lablaut(path) == [
-        ("_t", 0.08, 0.1),
-        ("!t", 0.1, 0.2),
-        ("a", 0.2, 0.5),
-        ("I", 0.5, 0.62),
-        (".", 0.62, 0.7),
+    assert read_lablaut(path, 0.9) == [
+        ("_t", 0.1, 0.2),
+        ("!t", 0.2, 0.3),
+        ("a", 0.3, 0.6),
+        ("I", 0.6, 0.7),
+        (".", 0.7, 0.9),
     ]
     path.write_text("signal x\n#\nnonsense\n")
     with pytest.raises(UserError, match="03a01Faxx.lablaut: row 'nonsense' is no label"):
-        read_lablaut(path)
+        read_lablaut(path, 0.9)
 
 
 def test_all_of_emodb_but_two_files_is_labelled(shared: Path) -> None:
@@ -130,7 +132,22 @@ def test_all_of_emodb_but_two_files_is_labelled(shared: Path) -> None:
     first = found["03a01Fa"]
     assert first is not None
     assert [p.label for p in first[:6]] == ["_t", "!t", "E6", "l", "a", "p"]
-    assert first[9] == ("i", 0.602575, 0.768183)
+    assert first[9] == ("i", 0.698978, 0.802292)
+
+
+def test_a_release_is_where_the_burst_is(shared: Path) -> None:
+    """The times of EMO-DB's labels are where they begin: there it grows louder at a release."""
+    rises: dict[str, list[float]] = {"begins": [], "ends": []}
+    for path in sorted((shared / "data" / "emodb" / "wav").glob("03a0[1-5]*.flac")):
+        wav, rate = read_wav(path)
+        for phone in find_phones(utterance(path, len(wav) / rate), "emodb") or []:
+            if phone.label in ("!t", "!d", "!p", "!k"):
+                for name, seconds in (("begins", phone.start_s), ("ends", phone.end_s)):
+                    at, width = int(seconds * rate), rate // 100
+                    parts = wav[at - width : at], wav[at : at + width]
+                    before, after = (float(np.square(p).mean()) + 1e-9 for p in parts)
+                    rises[name].append(10 * np.log10(after / before))
+    assert np.median(rises["begins"]) > 5 > np.median(rises["ends"])
 
 
 def test_the_toy_corpus_tells_its_phones(tmp_path: Path) -> None:
