@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Iterator
-from itertools import combinations, product
+from itertools import combinations
 
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from emovc.common.errors import UserError
 from emovc.genner_tts.alignment import (
-    AlignmentNetwork,
-    binarisation_loss,
+    CEPSTRA_SD,
+    SLOPE_SD,
+    PhoneSounds,
     diagonal_prior,
     forward_sum_loss,
     monotonic_durations,
@@ -64,24 +66,28 @@ def test_each_phone_has_a_frame_on_long_random_texts() -> None:
         monotonic_durations(log_attention[:, :4, :5], torch.tensor([5] * 3), torch.tensor([4] * 3))
 
 
-def likelihood(log_attention: Tensor, n_phones: int, n_frames: int) -> float:
-    """Sum over all sequences of phones and blanks, frame by frame, that read 1 to L."""
-    columns = torch.cat([torch.full((n_frames, 1), -1.0), log_attention[:n_frames, :n_phones]], 1)
-    columns = columns.log_softmax(1)
-    total = 0.0
-    for labels in product(range(n_phones + 1), repeat=n_frames):
-        merged = [k for i, k in enumerate(labels) if i == 0 or k != labels[i - 1]]
-        if [k for k in merged if k] == list(range(1, n_phones + 1)):
-            total += math.exp(sum(columns[t, k].item() for t, k in enumerate(labels)))
-    return total
-
-
 def test_the_forward_sum_is_the_sum_over_all_paths() -> None:
     sizes = [(5, 3), (4, 2), (3, 3)]
-    log_attention, phones, frames = scores(*sizes)
-    wanted = [-math.log(likelihood(log_attention[i], n, t)) / n for i, (t, n) in enumerate(sizes)]
-    found = forward_sum_loss(log_attention, phones, frames)
+    densities, phones, frames = scores(*sizes)
+    densities = densities + torch.tensor([[[2.0]], [[-1.0]], [[0.0]]])  # they need not sum to 1
+    wanted = []
+    for own, (t, n) in zip(densities, sizes, strict=True):
+        total = sum(math.exp(path_score(own, path)) for path in all_durations(n, t))
+        wanted.append(-math.log(total) / t)
+    found = forward_sum_loss(densities, phones, frames)
     assert found.item() == pytest.approx(sum(wanted) / 3, rel=1e-5)
+
+
+def test_the_forward_sum_has_the_gradient_of_its_definition() -> None:
+    densities, phones, frames = scores((6, 3))
+    own = (densities + 1.5).requires_grad_()
+    total = torch.stack(
+        [own[0, range(6), [k for k, n in enumerate(path) for _ in range(n)]].sum()
+         for path in all_durations(3, 6)]
+    ).logsumexp(0)  # fmt: skip
+    wanted = torch.autograd.grad(-total / 6, own)[0]
+    found = torch.autograd.grad(forward_sum_loss(own, phones, frames), own)[0]
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-4)
 
 
 def test_the_prior_is_a_distribution_on_the_diagonal() -> None:
@@ -104,58 +110,72 @@ def test_the_prior_of_two_phones_by_hand() -> None:
     torch.testing.assert_close(prior[:, 1], torch.tensor([0.25, 0.5, 0.75]))
 
 
-def test_binarisation_by_hand() -> None:
-    log_attention = torch.tensor([[[0.5, 0.5], [0.1, 0.9], [1.0, 1.0]]]).log()
-    mel2ph = torch.tensor([[1, 2, 0]])
-    wanted = -(math.log(0.5) + math.log(0.9)) / 2
-    assert binarisation_loss(log_attention, mel2ph).item() == pytest.approx(wanted)
-
-
 def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Texts of five phones that sound alike each time: mels, phone ids and true durations."""
+    """Texts of five phones that sound alike each time: mels, phones and true durations."""
     torch.manual_seed(0)
     # Neighbours differ: between two that sound alike no boundary is to be found.
-    sound, phones = 3 * torch.randn(7, 8), torch.stack([torch.randperm(6)[:5] for _ in range(24)])
+    sound, phones = 2 * torch.randn(7, 20), torch.stack([torch.randperm(6)[:5] for _ in range(24)])
     phones = phones + 1
     phones[1, 4:] = 0
     durations = torch.randint(2, 6, phones.shape) * (phones > 0)
     mel2ph = phones_of_frames(durations)
     ids = torch.nn.functional.pad(phones, (1, 0)).gather(1, mel2ph)
-    mel = (sound[ids] + 0.1 * torch.randn(*ids.shape, 8)).transpose(1, 2)
+    mel = (sound[ids] + 0.3 * torch.randn(*ids.shape, 20) - 5).transpose(1, 2)
     return mel, (mel2ph > 0).float(), phones, durations
 
 
-def test_a_network_learns_the_alignment() -> None:
-    mel, mel_mask, phones, durations = batch()
+def test_the_sounds_of_phones_and_their_alignment_are_learned() -> None:
+    mel, mask, phones, durations = batch()
     torch.manual_seed(0)
-    embedding, net = torch.nn.Embedding(9, 16), AlignmentNetwork(8, 16, 16)
-    optimiser = torch.optim.Adam([*embedding.parameters(), *net.parameters()], 3e-2)
-    text_lengths, frame_lengths = (phones > 0).sum(1), mel_mask.sum(1).long()
-    prior = diagonal_prior(text_lengths, frame_lengths)
-    for _ in range(40):
-        log_attention = net(mel, mel_mask, embedding(phones), phones > 0, prior)
-        loss = forward_sum_loss(log_attention, text_lengths, frame_lengths)
+    net = PhoneSounds(20, 9, dim=16, components=2)
+    optimiser = torch.optim.Adam(net.parameters(), 2e-2)
+    sizes = (phones > 0).sum(1), mask.sum(1).long()
+    for step in range(60):
+        found = net(mel, mask, phones)
+        prior = diagonal_prior(*sizes) if step < 20 else 0
+        loss = forward_sum_loss(found + prior, *sizes)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    found = monotonic_durations(log_attention, text_lengths, frame_lengths)
+    found = monotonic_durations(net(mel, mask, phones), *sizes)
     assert (found - durations).abs().max() <= 1
-    soft = binarisation_loss(log_attention, phones_of_frames(found))
-    assert soft < 0.1
+
+
+@torch.no_grad()
+def test_densities_are_those_of_the_mixture() -> None:
+    net, mel = PhoneSounds(20, 5, dim=8, components=3), torch.randn(1, 20, 6)
+    for weight in net.parameters():
+        weight.add_(0.1 * torch.randn_like(weight))
+    phones, mask = torch.tensor([[4, 2]]), torch.ones(1, 6)
+    frames = net.features(mel, mask)[0].T  # (T, D)
+    made = net.layers(phones)[0].unflatten(1, (3, -1))  # (L, K, 2 D + 1)
+    mean, log_sd, share = made.split([26, 26, 1], dim=2)
+    parts = Normal(mean[None], log_sd.clamp(-2.5, 2).exp()[None])
+    each = parts.log_prob(frames[:, None, None]).sum(3) + share[..., 0].log_softmax(1)
+    torch.testing.assert_close(net(mel, mask, phones)[0], each.logsumexp(2), atol=1e-3, rtol=1e-4)
+
+
+def test_features_are_cepstra_and_the_slopes_of_lines() -> None:
+    net, ramp = PhoneSounds(20, 5), torch.arange(9.0)
+    bands = torch.cos(math.pi * 2 * (torch.arange(20) + 0.5) / 20) * math.sqrt(2 / 20)
+    found = net.features((bands[:, None] * ramp)[None], torch.ones(1, 9))[0]
+    assert (found[2] * CEPSTRA_SD[2]).tolist() == pytest.approx((ramp - 4).tolist(), abs=1e-5)
+    slopes = (found[15] * CEPSTRA_SD[2] * SLOPE_SD).tolist()
+    assert slopes[2:-2] == pytest.approx([1.0] * 5, abs=1e-5)
+    others = found[[i for i in range(26) if i not in (2, 15)]]
+    assert others.abs().max() < 1e-5
+    louder = net.features((bands[:, None] * ramp)[None] + 3, torch.ones(1, 9))[0]
+    torch.testing.assert_close(louder, found, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
 def test_padding_and_company_change_nothing() -> None:
-    mel, mel_mask, phones, _ = batch()
-    text = torch.nn.Embedding(9, 16)(phones)
-    net = AlignmentNetwork(8, 16, 8)
-    text_lengths, frame_lengths = (phones > 0).sum(1), mel_mask.sum(1).long()
-    mess = 50 * (1 - mel_mask[:, None])
-    prior = diagonal_prior(text_lengths, frame_lengths)
-    together = net(mel + mess, mel_mask, text, phones > 0, prior)
-    n, t = int(text_lengths[1]), int(frame_lengths[1])
-    alone = net(
-        mel[1:2, :, :t], mel_mask[1:2, :t], text[1:2, :n], phones[1:2, :n] > 0, prior[1:2, :t, :n]
-    )
-    torch.testing.assert_close(together[1:2, :t, :n], alone)
+    mel, mask, phones, _ = batch()
+    net = PhoneSounds(20, 9, dim=16)
+    for weight in net.parameters():
+        weight.add_(0.1 * torch.randn_like(weight))
+    n, t = int((phones[1] > 0).sum()), int(mask[1].sum())
+    together = net(mel + 50 * (1 - mask[:, None]), mask, phones)
+    alone = net(mel[1:2, :, :t], mask[1:2, :t], phones[1:2, :n])
+    torch.testing.assert_close(together[1:2, :t, :n], alone, atol=1e-4, rtol=1e-5)
     assert together[1, :t, n:].max() < -1000

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from tests.integration.emoconv import AVERAGED, words
 from tests.integration.runs import curve
 
@@ -36,11 +37,16 @@ def test_a_short_training_hears_the_level(
 def test_a_toy_training_follows_the_level(
     labelled: Path, average_voice: Path, tmp_path: Path
 ) -> None:
-    """The config as it is: loudness and F0 rise with the level asked for."""
+    """The config as it is: loudness and F0 rise with the level asked for, if not at each step.
+
+    The toy corpus has one to ten recordings to tell what a level is.
+    """
     fit_main("fit", words(labelled, average_voice, tmp_path / "run", 1500))
-    found = np.array(proxies(tmp_path / "run", labelled, (1, 3, 5, 7)))
-    assert np.all(np.diff(found[:, 0]) > 0)
-    assert found[-1, 1] > found[0, 1]
+    levels = range(1, 8)
+    loudness_db, f0_hz = np.array(proxies(tmp_path / "run", labelled, levels)).T
+    assert spearmanr(levels, loudness_db).statistic > 0.5
+    assert spearmanr(levels, f0_hz).statistic > 0
+    assert loudness_db[-1] > loudness_db[0] + 3 and f0_hz[-1] > 1.1 * f0_hz[0]
 
 
 def proxies(run: Path, manifest: Path, levels: Sequence[float]) -> list[tuple[float, float]]:

@@ -20,6 +20,7 @@ from emovc.common.weights import weights_hash
 from emovc.genner_tts.aligner import Aligner
 from emovc.genner_tts.durations_file import durations_path, read_durations
 from emovc.genner_tts.export_durations import export_durations
+from emovc.genner_tts.known_durations import measure_durations
 from emovc.genner_tts.style_request import StyleRequest
 from emovc.genner_tts.synthesize import synthesize
 from emovc.genner_tts.synthesizer import GennerTTS
@@ -34,7 +35,6 @@ SMALL = [
     f"{MODEL}emotion={{class_path: emovc.genner_tts.EmotionHearing, init_args: {{feature: dvector,"
     " dim: 256, arguments: {}, encoder: emovc.common.features.networks.DvectorFeature}}",
     f"{MODEL}aligner.init_args.dim=8",
-    f"{MODEL}aligner.init_args.distance_dim=8",
     "--data.init_args.features=[f0, dvector]",
     "--data.init_args.batch_size=4",
 ]
@@ -52,7 +52,7 @@ def manifest(toy: Path) -> Path:
 def aligner(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run of an aligner, whose durations lie beside the manifest."""
     run = tmp_path_factory.mktemp("genner") / "aligner"
-    small = [f"{MODEL}dim=8", f"{MODEL}distance_dim=8", "--model.init_args.binarise_from=2"]
+    small = [f"{MODEL}dim=8", "--model.init_args.prior_steps=2"]
     fit_main("fit", words("aligner", manifest, run, 4, *small))
     export_durations(run, manifest)
     return run
@@ -84,8 +84,21 @@ def test_durations_name_their_aligner_and_sum_up(manifest: Path, aligner: Path) 
     for u in read_manifest(manifest):
         assert sum(timed[u.sha256].durations) == u.num_samples // 256
         assert min(timed[u.sha256].durations) > 0
-    assert curve(aligner, "train/loss_forward_sum").keys() == {0, 1, 2, 3}
+    assert curve(aligner, "train/loss").keys() == {0, 1, 2, 3}
     assert curve(aligner, "val/loss").keys() == {3}
+
+
+def test_a_short_training_finds_the_boundaries(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "found.jsonl"
+    fit_main("fit", words("aligner", manifest, run, 120))
+    export_durations(run, manifest, out)
+    capsys.readouterr()
+    measure_durations(manifest, "toy", out)
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    own, even = (line[4] for line in lines if line[0] == "| test")
+    assert float(own.split()[0]) < 40 < 60 < float(even.split()[0])
 
 
 def test_the_phases_come_in_turn(trained: Path) -> None:

@@ -1,5 +1,6 @@
 """The aligner as a whole: waveforms and phones in, frames of each phone out."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from emovc.common.audio import LogMel
 from emovc.common.errors import UserError
 from emovc.common.pretrained import load_checkpoint, load_network
-from emovc.genner_tts.alignment import AlignmentNetwork, diagonal_prior, monotonic_durations
+from emovc.genner_tts.alignment import PhoneSounds, monotonic_durations
 from emovc.genner_tts.inventory import PAD
 from emovc.genner_tts.phone_table import PhoneTable
 from emovc.genner_tts.phonemes import Alphabet, Pronunciation
@@ -17,13 +18,13 @@ from emovc.genner_tts.phonemes import Alphabet, Pronunciation
 class Aligner(nn.Module):
     """Finds which frames each phone of a known text has.
 
-    Source: Badlani et al., "One TTS alignment to rule them all", ICASSP 2022.
+    Source: Badlani et al., "One TTS alignment to rule them all", ICASSP 2022, with densities.
 
     Args:
         frontend: Waveform to log-mel.
         n_phones: Rows of the phone embedding: most phones, and the padding.
         dim: Channels of the phone embedding.
-        distance_dim: Channels in which phones and frames are compared.
+        components: Gaussians of each phone.
         alphabet: What phones are written in.
 
     Attributes:
@@ -34,16 +35,16 @@ class Aligner(nn.Module):
         self,
         frontend: LogMel,
         n_phones: int = 128,
-        dim: int = 256,
-        distance_dim: int = 80,
+        dim: int = 128,
+        components: int = 4,
         alphabet: Alphabet = "ipa",
     ) -> None:
         super().__init__()
         self.pretrained = False
         self.frontend = frontend
         self.phones = PhoneTable(n_phones, alphabet)
-        self.embedding = nn.Embedding(n_phones, dim, padding_idx=PAD)
-        self.network = AlignmentNetwork(frontend.n_mels, dim, distance_dim)
+        scale = 1.0 if frontend.log == "ln" else math.log(10)
+        self.sounds = PhoneSounds(frontend.n_mels, n_phones, dim, components, scale)
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> "Aligner":
@@ -56,15 +57,14 @@ class Aligner(nn.Module):
         return load_checkpoint(Path(path), cls)
 
     def forward(self, mel: Tensor, mask: Tensor, phones: Tensor) -> Tensor:
-        """Log-probability of each phone at each frame, (B, T, L).
+        """Log-density of each frame as each phone, (B, T, L).
 
         Args:
             mel: Log-mels of the front end, (B, M, T).
             mask: 1 at valid frames, (B, T).
             phones: Numbers of phones, 0 at padding, (B, L).
         """
-        prior = diagonal_prior((phones > PAD).sum(1), mask.sum(1).long())
-        return self.network(mel, mask, self.embedding(phones), phones > PAD, prior)
+        return self.sounds(mel, mask, phones)
 
     @torch.no_grad()
     def durations(self, wav: Tensor, lengths: Tensor, phones: Tensor) -> Tensor:

@@ -1,7 +1,10 @@
 """Learned alignment of phones with frames, without an external aligner.
 
-Source: Badlani et al., "One TTS alignment to rule them all", ICASSP 2022, arXiv 2108.10447.
+Source: the loss over all paths and the prior of Badlani et al., "One TTS alignment to rule them
+all", ICASSP 2022, arXiv 2108.10447.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -10,51 +13,86 @@ from torch.nn import functional as F
 from emovc.common.errors import UserError
 from emovc.common.precision import single
 
-TEMPERATURE = 0.0005
-BLANK_LOG_PROB = -1.0
+# Of the first 13 cepstra of natural log-mels, and of their slopes beside them, on speech.
+CEPSTRA_SD = (18.0, 5.3, 3.3, 2.7, 2.0, 1.7, 1.6, 1.4, 1.4, 1.3, 1.1, 1.2, 1.1)
+SLOPE_SD = 0.27
+LOG_SD = (-2.5, 2.0)  # of a component, in these units
 FAR_BELOW = -1e4  # log-probability of padding: none in every precision
 
 
-class AlignmentNetwork(nn.Module):
-    """Log-probability of each phone at each frame, from the distance of their encodings.
+class PhoneSounds(nn.Module):
+    """How each phone sounds: a mixture of Gaussians over cepstra and their slopes.
+
+    Densities of frames, unlike probabilities of the phones of a text, can't be fulfilled by calling
+    almost every frame the same phone; see the package's README for what the latter come to.
 
     Args:
         n_mels: Mel bands M.
-        text_dim: Channels C of the phone embeddings.
-        dim: Channels in which distances are taken.
+        n_phones: Rows of the phone embedding, 0 for padding.
+        dim: Channels of the phone embedding.
+        components: Gaussians K of each phone.
+        scale: What makes log-mels natural logarithms.
+
+    Source:
+        Juang, "Maximum-likelihood estimation for mixture multivariate stochastic observations of
+        Markov chains", AT&T Technical Journal 64 (6), 1985; here by gradient.
     """
 
-    def __init__(self, n_mels: int = 80, text_dim: int = 256, dim: int = 80) -> None:
-        super().__init__()
-        self.key_wide = nn.Conv1d(text_dim, 2 * text_dim, 3, padding=1)
-        self.key = nn.Conv1d(2 * text_dim, dim, 1)
-        self.query_wide = nn.Conv1d(n_mels, 2 * n_mels, 3, padding=1)
-        self.query_narrow = nn.Conv1d(2 * n_mels, n_mels, 1)
-        self.query = nn.Conv1d(n_mels, dim, 1)
+    basis: Tensor
+    spread: Tensor
 
-    def forward(
-        self, mel: Tensor, mel_mask: Tensor, text: Tensor, text_mask: Tensor, prior: Tensor
-    ) -> Tensor:
-        """Log-probabilities over the phones, (B, T, L); at padded phones far below 0.
+    def __init__(
+        self, n_mels: int, n_phones: int, dim: int = 128, components: int = 4, scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.components = components
+        sd = torch.tensor(CEPSTRA_SD)
+        order, band = torch.arange(len(sd))[:, None], torch.arange(n_mels)
+        basis = torch.cos(math.pi * order * (band + 0.5) / n_mels) * math.sqrt(2 / n_mels)
+        self.register_buffer("basis", scale * basis, persistent=False)
+        self.register_buffer("spread", torch.cat([sd, SLOPE_SD * sd])[:, None], persistent=False)
+        n = len(self.spread)
+        last = nn.Linear(2 * dim, components * (2 * n + 1))
+        embedding = nn.Embedding(n_phones, dim, padding_idx=0)
+        self.layers = nn.Sequential(embedding, nn.Linear(dim, 2 * dim), nn.ReLU(), last)
+        # All phones begin alike and as wide as all speech, their components a little apart.
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        with torch.no_grad():
+            last.bias.unflatten(0, (components, -1))[:, :n].normal_(0, 0.3)
+
+    def forward(self, mel: Tensor, mask: Tensor, phones: Tensor) -> Tensor:
+        """Log-density of each frame as each phone, (B, T, L); far below 0 at padded phones.
 
         Args:
             mel: Log-mels, (B, M, T).
-            mel_mask: 1 at valid frames, (B, T).
-            text: Phone embeddings, (B, L, C).
-            text_mask: 1 at valid phones, (B, L).
-            prior: Log-probabilities of :func:`diagonal_prior`, (B, T, L).
+            mask: 1 at valid frames, (B, T).
+            phones: Numbers of phones, 0 at padding, (B, L).
         """
-        frames, phones = mel_mask[:, None].to(mel.dtype), text_mask[:, None].to(mel.dtype)
-        keys = self.key(self.key_wide(text.transpose(1, 2) * phones).relu())  # (B, D, L)
-        queries = self.query_narrow(self.query_wide(mel * frames).relu()).relu()
-        queries = self.query(queries)  # (B, D, T)
         with torch.autocast(mel.device.type, enabled=False):
-            queries, keys = single(queries).transpose(1, 2), single(keys)
-            cross = queries @ keys
-            squared = queries.square().sum(2, keepdim=True) + keys.square().sum(1, keepdim=True)
-            scores = (-TEMPERATURE * (squared - 2 * cross)).masked_fill(phones == 0, FAR_BELOW)
-            scores = scores.log_softmax(2) + prior.to(scores)
-            return scores.masked_fill(phones == 0, FAR_BELOW).log_softmax(2)
+            x = self.features(single(mel), mask)[:, None]  # (B, 1, D, T)
+            made = self.layers(phones).unflatten(2, (self.components, -1)).permute(0, 2, 3, 1)
+            n = x.shape[2]
+            mean, log_sd = made[:, :, :n], made[:, :, n : 2 * n].clamp(*LOG_SD)  # (B, K, D, L)
+            share = made[:, :, -1].log_softmax(1)  # (B, K, L)
+            weight = (-2 * log_sd).exp()
+            x = x.transpose(2, 3)  # (B, 1, T, D)
+            squares = x.square() @ weight - 2 * x @ (weight * mean)
+            squares = squares + (weight * mean.square()).sum(2, keepdim=True)  # (B, K, T, L)
+            own = share - log_sd.sum(2) - 0.5 * n * math.log(2 * math.pi)
+            scores = (own[:, :, None] - 0.5 * squares).logsumexp(1)
+            return scores.masked_fill(phones[:, None] == 0, FAR_BELOW)
+
+    def features(self, mel: Tensor, mask: Tensor) -> Tensor:
+        """Cepstra less their mean over the utterance, and their slopes, (B, D, T), about 1 wide."""
+        valid = mask[:, None].to(mel.dtype)
+        cepstra = self.basis @ (mel * valid)
+        mean = (cepstra * valid).sum(2, keepdim=True) / valid.sum(2, keepdim=True)
+        cepstra = (cepstra - mean) * valid
+        before, after = F.pad(cepstra, (2, 0))[..., :-2], F.pad(cepstra, (0, 2))[..., 2:]
+        slopes = 0.2 * (after - before)
+        slopes = slopes + 0.1 * (F.pad(cepstra, (0, 1))[..., 1:] - F.pad(cepstra, (1, 0))[..., :-1])
+        return torch.cat([cepstra, slopes], 1) * valid / self.spread
 
 
 def diagonal_prior(text_lengths: Tensor, frame_lengths: Tensor, scale: float = 1.0) -> Tensor:
@@ -86,23 +124,25 @@ def _log_beta(a: Tensor, b: Tensor) -> Tensor:
     return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
 
 
-def forward_sum_loss(log_attention: Tensor, text_lengths: Tensor, frame_lengths: Tensor) -> Tensor:
-    """Negative log-likelihood of the phone sequence over all monotonic alignments.
+def forward_sum_loss(scores: Tensor, text_lengths: Tensor, frame_lengths: Tensor) -> Tensor:
+    """Negative log-likelihood of the frames over all monotonic alignments, per frame.
 
-    CTC on the sequence 1 to L with a blank of log-probability -1 in front, per phone, mean over
-    the utterances.
+    Every frame is one phone's and every phone has one at least: the sum over paths of products of
+    densities. CTC without its blank sums products of probabilities; what these are less than the
+    densities is the same for all paths.
 
     Args:
-        log_attention: Log-probabilities of :class:`AlignmentNetwork`, (B, T, L).
+        scores: Log-densities, (B, T, L).
         text_lengths: Phones of each utterance, (B,).
         frame_lengths: Frames of each utterance, (B,).
     """
-    scores = F.pad(log_attention, (1, 0), value=BLANK_LOG_PROB)
-    columns = torch.arange(scores.shape[2], device=scores.device)
-    padding = columns > text_lengths[:, None, None]
-    scores = scores.masked_fill(padding, FAR_BELOW).log_softmax(2).transpose(0, 1)
-    targets = columns[1:].expand(len(text_lengths), -1)
-    return F.ctc_loss(scores, targets, frame_lengths, text_lengths, zero_infinity=True)
+    total = scores.logsumexp(2)  # (B, T)
+    shares = F.pad(scores - total[:, :, None], (1, 0), value=FAR_BELOW).transpose(0, 1)
+    phones = torch.arange(1, scores.shape[2] + 1, device=scores.device).expand(len(scores), -1)
+    lengths = frame_lengths, text_lengths
+    paths = F.ctc_loss(shares, phones, *lengths, reduction="none", zero_infinity=True)
+    valid = torch.arange(scores.shape[1], device=scores.device) < frame_lengths[:, None]
+    return ((paths - (total * valid).sum(1)) / frame_lengths).mean()
 
 
 def monotonic_durations(
@@ -142,15 +182,3 @@ def monotonic_durations(
         durations[rows, phone] += valid
         phone = phone - valid * stepped[rows, t, phone].long()
     return durations.to(log_attention.device)
-
-
-def binarisation_loss(log_attention: Tensor, mel2ph: Tensor) -> Tensor:
-    """Mean of minus the log-probability along a path, over the valid frames.
-
-    Args:
-        log_attention: Log-probabilities, (B, T, L).
-        mel2ph: Phone of each frame, counted from 1, 0 at padding, (B, T).
-    """
-    on_path = log_attention.gather(2, (mel2ph - 1).clamp(min=0)[:, :, None])[:, :, 0]
-    valid = mel2ph > 0
-    return -(on_path * valid).sum() / valid.sum()

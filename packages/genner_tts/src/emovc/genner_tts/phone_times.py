@@ -5,24 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from emovc.common.phones import Phone
+from emovc.genner_tts.phone_matching import matched, spoken_phones
 from emovc.genner_tts.phonemes import EDGE, PAUSES, Pronunciation
 
 SILENCES = frozenset({EDGE, *PAUSES.values()})  # phones of a pronunciation that aren't said
-SILENT_LABELS = frozenset({"", "_", "_:", "sil", "sp", "spn", "SIL", "<p:>", "<eps>"})
-
-
-class TimedPhone(NamedTuple):
-    """A phone that was said.
-
-    Attributes:
-        label: What it is, in the alphabet of who labelled it.
-        start_s: Where it begins, in s.
-        end_s: Where it ends, in s.
-    """
-
-    label: str
-    start_s: float
-    end_s: float
+LEAST_MATCHED = 0.6
 
 
 class BoundaryErrors(NamedTuple):
@@ -44,33 +32,38 @@ class BoundaryErrors(NamedTuple):
 
 
 def edges_of_times(
-    said: Pronunciation, times: Sequence[TimedPhone], seconds: float
-) -> list[float] | None:
+    said: Pronunciation, labels: Sequence[Phone], seconds: float
+) -> tuple[list[float], list[int]] | None:
     """Where each phone of a pronunciation begins, and where the last one ends, in s.
 
-    The phones that are said are matched in order, whatever they are called. What lies between two
-    of them belongs to the silences there, by equal parts, or without silences to the phone before.
+    The phones that are said are matched with the labels by what they sound like. Silences share
+    what lies between their neighbours, phones without a label what lies between those that have
+    one.
 
     Args:
         said: L phones of the text.
-        times: Labels of the recording in order of time, silences among them or not.
+        labels: Labels of the recording in order of time, silences among them or not.
         seconds: Length of the recording.
 
     Returns:
-        L + 1 times, rising; ``None`` if the recording has more or fewer phones than the text.
+        L + 1 times, rising, and the places of the phones that have a label; ``None`` if less than
+        60 % of the phones that are said have one.
     """
-    spoken = [t for t in times if t.label not in SILENT_LABELS]
+    spoken = spoken_phones(labels)
     places = [i for i, phone in enumerate(said.phones) if phone not in SILENCES]
-    if len(spoken) != len(places):
+    pairs = matched([said.phones[i] for i in places], [phone.label for phone in spoken])
+    if len(pairs) < LEAST_MATCHED * len(places):
         return None
     edges = np.full(len(said.phones) + 1, np.nan)
     edges[0], edges[-1] = 0.0, seconds
-    for place, phone in zip(places, spoken, strict=True):
+    for i, j in pairs:
+        place, phone = places[i], spoken[j]
         edges[place] = min(phone.start_s, seconds)
         if place + 1 not in places:
             edges[place + 1] = min(phone.end_s, seconds)
     known = np.flatnonzero(~np.isnan(edges))
-    return np.interp(np.arange(len(edges)), known, edges[known]).tolist()
+    times = np.interp(np.arange(len(edges)), known, edges[known])
+    return times.tolist(), [places[i] for i, _ in pairs]
 
 
 def frames_of_edges(
@@ -90,23 +83,22 @@ def frames_of_edges(
 
 
 def boundary_errors(
-    found: Iterable[Sequence[int]],
-    known: Iterable[Sequence[float]],
-    sample_rate: int,
-    hop_length: int,
+    found: Iterable[Sequence[float]],
+    known: Iterable[tuple[Sequence[float], Sequence[int]]],
+    frame_s: float,
 ) -> BoundaryErrors:
-    """Compare boundaries inside utterances with known ones.
+    """Compare beginnings of phones with known ones.
 
     Args:
         found: Frames of each phone, for each utterance.
-        known: Where each phone begins, and where the last one ends, in s, for each utterance.
-        sample_rate: Rate of the recordings in Hz.
-        hop_length: Samples per frame.
+        known: For each utterance where each phone begins, in s, and the places of the phones that
+            count, as :func:`edges_of_times` gives them.
+        frame_s: Length of a frame in s.
     """
     errors = []
-    for durations, edges in zip(found, known, strict=True):
-        times = np.cumsum(durations)[:-1] * hop_length / sample_rate
-        errors.append(np.abs(times - np.asarray(edges)[1:-1]) * 1000)
+    for durations, (edges, places) in zip(found, known, strict=True):
+        times = (np.cumsum(durations) - durations) * frame_s
+        errors.append(np.abs(times - np.asarray(edges)[:-1])[list(places)] * 1000)
     ms = np.concatenate(errors)
     return BoundaryErrors(
         len(ms),
