@@ -1,20 +1,18 @@
 """The whole way of Genner TTS: aligner, durations, synthesizer, synthesis, export."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
-from tests.integration.emoconv import QUIET
-from tests.integration.runs import ROOT, curve
+from tests.integration.genner import MODEL, tts_words, words
+from tests.integration.runs import curve
 
 from emovc.common.conversion import EmotionTarget, Speech
 from emovc.common.convert import read_speech
 from emovc.common.errors import UserError
 from emovc.common.export import export
 from emovc.common.fit import main as fit_main
-from emovc.common.manifest import read_manifest, write_manifest
-from emovc.common.splits import assign_split
+from emovc.common.manifest import read_manifest
 from emovc.common.wav import read_wav
 from emovc.common.weights import weights_hash
 from emovc.genner_tts.aligner import Aligner
@@ -25,119 +23,73 @@ from emovc.genner_tts.style_request import StyleRequest
 from emovc.genner_tts.synthesize import synthesize
 from emovc.genner_tts.synthesizer import GennerTTS
 
-MODEL = "--model.init_args.model.init_args."
-PLAIN = "--trainer.callbacks=[emovc.common.checkpoints.LastCheckpoint]"
 TEXT = "The children painted the garden gate."
-SMALL = [
-    f"{MODEL}acoustic.init_args={{n_phones: 128, emotion_dim: 256, dim: 16, n_layers: 1,"
-    " hidden: 16, n_codes: 4, aligner_hidden: 16, flow_dim: 8, flow_blocks: 4, level_dropout: 0}",
-    # With its class, as arguments of the config would stay otherwise.
-    f"{MODEL}emotion={{class_path: emovc.genner_tts.EmotionHearing, init_args: {{feature: dvector,"
-    " dim: 256, arguments: {}, encoder: emovc.common.features.networks.DvectorFeature}}",
-    f"{MODEL}aligner.init_args.dim=8",
-    "--data.init_args.features=[f0, dvector]",
-    "--data.init_args.batch_size=4",
-]
 
 
-@pytest.fixture(scope="module")
-def manifest(toy: Path) -> Path:
-    """The toy corpus with the same sentences in all parts."""
-    rows = [dataclasses.replace(u, split=None) for u in read_manifest(toy)]
-    write_manifest(toy.parent / "genner.jsonl", assign_split(rows, "random"))
-    return toy.parent / "genner.jsonl"
-
-
-@pytest.fixture(scope="module")
-def aligner(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run of an aligner, whose durations lie beside the manifest."""
-    run = tmp_path_factory.mktemp("genner") / "aligner"
-    small = [f"{MODEL}dim=8", "--model.init_args.prior_steps=2"]
-    fit_main("fit", words("aligner", manifest, run, 4, *small))
-    export_durations(run, manifest)
-    return run
-
-
-@pytest.fixture(scope="module")
-def trained(manifest: Path, aligner: Path) -> Path:
-    """Run of a synthesizer that went through all phases."""
-    run = aligner.parent / "synthesizer"
-    fit_main("fit", tts_words(manifest, aligner, run, "--model.init_args.codes_from=2"))
-    return run
-
-
-def words(name: str, manifest: Path, run: Path, steps: int, *more: str) -> list[str]:
-    head = ["-c", str(ROOT / "configs" / f"{name}_toy.yaml"), "--run", str(run)]
-    limits = [f"--trainer.max_steps={steps}", f"--trainer.val_check_interval={steps}"]
-    return [*head, f"--data.init_args.manifest={manifest}", *limits, *QUIET, PLAIN, *more]
-
-
-def tts_words(manifest: Path, aligner: Path, run: Path, *more: str) -> list[str]:
-    durations = f"--data.init_args.durations={durations_path(manifest)}"
-    start = [f"--model.init_args.aligner={aligner}", "--model.init_args.attention_from=1"]
-    return words("genner", manifest, run, 4, *SMALL, durations, *start, *more)
-
-
-def test_durations_name_their_aligner_and_sum_up(manifest: Path, aligner: Path) -> None:
-    made, timed = read_durations(durations_path(manifest))
-    assert made["weights"] == weights_hash(Aligner.from_pretrained(aligner))
-    for u in read_manifest(manifest):
+def test_durations_name_their_aligner_and_sum_up(
+    genner_manifest: Path, genner_aligner: Path
+) -> None:
+    made, timed = read_durations(durations_path(genner_manifest))
+    assert made["weights"] == weights_hash(Aligner.from_pretrained(genner_aligner))
+    for u in read_manifest(genner_manifest):
         assert sum(timed[u.sha256].durations) == u.num_samples // 256
         assert min(timed[u.sha256].durations) > 0
-    assert curve(aligner, "train/loss").keys() == {0, 1, 2, 3}
-    assert curve(aligner, "val/loss").keys() == {3}
+    assert curve(genner_aligner, "train/loss").keys() == {0, 1, 2, 3}
+    assert curve(genner_aligner, "val/loss").keys() == {3}
 
 
 def test_a_short_training_finds_the_boundaries(
-    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    genner_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "found.jsonl"
-    fit_main("fit", words("aligner", manifest, run, 120))
-    export_durations(run, manifest, out)
+    fit_main("fit", words("aligner", genner_manifest, run, 120))
+    export_durations(run, genner_manifest, out)
     capsys.readouterr()
-    measure_durations(manifest, "toy", out)
+    measure_durations(genner_manifest, "toy", out)
     lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
     own, even = (line[4] for line in lines if line[0] == "| test")
     assert float(own.split()[0]) < 40 < 60 < float(even.split()[0])
 
 
-def test_the_phases_come_in_turn(trained: Path) -> None:
-    assert len(curve(trained, "train/loss_flow")) == 4
-    assert curve(trained, "train/loss_guided").keys() == {1, 2, 3}
-    assert curve(trained, "train/loss_commitment").keys() == {2, 3}
-    assert curve(trained, "train/perplexity_word").keys() == {2, 3}
-    assert curve(trained, "val/mel_l1").keys() == {3}
+def test_the_phases_come_in_turn(genner_run: Path) -> None:
+    assert len(curve(genner_run, "train/loss_flow")) == 4
+    assert curve(genner_run, "train/loss_guided").keys() == {1, 2, 3}
+    assert curve(genner_run, "train/loss_commitment").keys() == {2, 3}
+    assert curve(genner_run, "train/perplexity_word").keys() == {2, 3}
+    assert curve(genner_run, "val/mel_l1").keys() == {3}
 
 
-def test_synthesis_follows_its_arguments(trained: Path, manifest: Path, tmp_path: Path) -> None:
-    reference = next(u for u in read_manifest(manifest) if u.emotion == "angry")
+def test_synthesis_follows_its_arguments(
+    genner_run: Path, genner_manifest: Path, tmp_path: Path
+) -> None:
+    reference = next(u for u in read_manifest(genner_manifest) if u.emotion == "angry")
     outs = [tmp_path / f"{name}.wav" for name in ("plain", "again", "seed", "frame", "slow")]
     told, where = [str(reference.text)], [reference.path]
-    synthesize(trained, TEXT, where, outs[0], "en", told)
-    synthesize(trained, TEXT, where, outs[1], "en", told)
-    synthesize(trained, TEXT, where, outs[2], "en", told, seed=1)
-    synthesize(trained, TEXT, where, outs[3], local="frame")
-    synthesize(trained, TEXT, where, outs[4], local="none", duration_scale=3)
+    synthesize(genner_run, TEXT, where, outs[0], "en", told)
+    synthesize(genner_run, TEXT, where, outs[1], "en", told)
+    synthesize(genner_run, TEXT, where, outs[2], "en", told, seed=1)
+    synthesize(genner_run, TEXT, where, outs[3], local="frame")
+    synthesize(genner_run, TEXT, where, outs[4], local="none", duration_scale=3)
     sounds = [out.read_bytes() for out in outs]
     assert sounds[0] == sounds[1]
     assert len(set(sounds)) == 4
     assert len(read_wav(outs[4])[0]) > len(read_wav(outs[0])[0])
     with pytest.raises(UserError, match="1 texts for 2 references"):
-        synthesize(trained, TEXT, where * 2, tmp_path / "none.wav", "en", told)
+        synthesize(genner_run, TEXT, where * 2, tmp_path / "none.wav", "en", told)
     with pytest.raises(UserError, match="lam 0.1: needs --quantizer"):
-        synthesize(trained, TEXT, where, tmp_path / "none.wav", lam=0.1)
+        synthesize(genner_run, TEXT, where, tmp_path / "none.wav", lam=0.1)
     with pytest.raises(UserError, match="can't be said in language en"):
-        synthesize(trained, "日", where, tmp_path / "none.wav")
+        synthesize(genner_run, "日", where, tmp_path / "none.wav")
 
 
 def test_the_model_converts_what_has_a_text_and_is_exported(
-    trained: Path, manifest: Path, tmp_path: Path
+    genner_run: Path, genner_manifest: Path, tmp_path: Path
 ) -> None:
-    export(trained, tmp_path / "exported")
+    export(genner_run, tmp_path / "exported")
     model = GennerTTS.from_pretrained(tmp_path / "exported")
-    run = GennerTTS.from_checkpoint(trained / "checkpoints" / "last.ckpt")
+    run = GennerTTS.from_checkpoint(genner_run / "checkpoints" / "last.ckpt")
     assert all(torch.equal(run.state_dict()[k], v) for k, v in model.state_dict().items())
-    rows = read_manifest(manifest)
+    rows = read_manifest(genner_manifest)
     source = read_speech(rows[0].path, 22_050)
     known = Speech(source.wav, text=rows[0].text)
     mel = model.convert(known, EmotionTarget([known]))
@@ -162,8 +114,8 @@ def test_the_model_converts_what_has_a_text_and_is_exported(
     ],
 )
 def test_bad_input_is_refused(
-    change: list[str], said: str, manifest: Path, aligner: Path, tmp_path: Path
+    change: list[str], said: str, genner_manifest: Path, genner_aligner: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=said) as refusal:
-        fit_main("fit", tts_words(manifest, aligner, tmp_path / "run", *change))
+        fit_main("fit", tts_words(genner_manifest, genner_aligner, tmp_path / "run", *change))
     assert "\n" not in str(refusal.value)

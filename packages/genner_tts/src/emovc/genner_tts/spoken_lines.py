@@ -1,0 +1,227 @@
+"""Lines of the experiments on synthesised emotion: said, judged, and kept as they are done."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from emovc.common.control import prosody
+from emovc.common.conversion import Speech
+from emovc.common.convert import load_vocoder, read_speech, vocode
+from emovc.common.errors import UserError
+from emovc.common.files import short_hash
+from emovc.common.judges.emotion import HeardEmotion
+from emovc.common.judging import Goal
+from emovc.common.manifest import Utterance
+from emovc.common.metrics import analyse
+from emovc.common.panel import Panel, read_judges
+from emovc.common.progress import progress
+from emovc.common.wav import write_wav
+from emovc.genner_tts.embedding_data import EmbeddingDataModule
+from emovc.genner_tts.phone_times import SILENCES
+from emovc.genner_tts.quantization_source import NEUTRAL, Source, read_source
+from emovc.genner_tts.style_request import StyleRequest
+from emovc.genner_tts.synthesizer import GennerTTS
+
+Condition = Literal["full", "global", "centroid"]
+CONDITIONS: dict[Condition, str] = {
+    "full": "voice and local prosody of the reference",
+    "global": "voice of the reference, no local prosody",
+    "centroid": "voice of the speaker's neutral speech, no local prosody",
+}
+N_NEUTRAL = 8  # recordings of a speaker's neutral voice
+
+
+class Line(NamedTuple):
+    """A text to be said with an emotion vector.
+
+    Attributes:
+        grid: Table of the page that it stands in.
+        row: Row of that table.
+        column: Column of that table.
+        reference: Recording whose voice and, in the full condition, prosody is taken.
+        text: Utterance whose text is said.
+        emotion: Emotion vector, (E,).
+        condition: What the reference gives beside the vector.
+        about: Columns of the result that the experiment adds.
+    """
+
+    grid: str
+    row: str
+    column: str
+    reference: Utterance
+    text: Utterance
+    emotion: Tensor
+    condition: Condition
+    about: Mapping[str, str | float]
+
+    @property
+    def key(self) -> str:
+        """Hash of what the line is, the name of its audio."""
+        parts = [self.grid, self.row, self.column, self.reference.id, self.text.id, self.condition]
+        return short_hash([*parts, dict(self.about), [round(v, 5) for v in self.emotion.tolist()]])
+
+
+class Stage:
+    """A synthesizer, its judges, and a folder that keeps what was said.
+
+    Args:
+        run: Run, checkpoint or exported folder of a Genner TTS.
+        manifest: Manifest with texts, splits and the stored emotion vectors.
+        emotions: Emotions of the experiment, neutral among them; by default all.
+        judges: YAML file of judges; by default the quick panel.
+        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        out: Folder of audio and ``rows.jsonl``.
+
+    Raises:
+        UserError: Something of it can't be used, or no judge hears emotions.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        manifest: Path,
+        emotions: Sequence[str] | None,
+        judges: Path | None,
+        vocoder: Path | None,
+        out: Path,
+    ) -> None:
+        self.model = GennerTTS.from_pretrained(run).eval()
+        self.rate = self.model.frontend.sample_rate
+        chosen = list(emotions) if emotions else None
+        data = EmbeddingDataModule(manifest, self.model.emotion.feature, chosen, min_utterances=1)
+        self.source: Source = read_source(data)
+        self.data, self.out = data, out
+        listed, left_out = read_judges(judges, [self.model.language])
+        self.panel = Panel(listed, self.rate, left_out)
+        self.readers = [j for j in listed if hasattr(j, "emotions")]
+        if not self.readers:
+            raise UserError("judges: none of them recognises emotions; see docs/judges.md")
+        self.vocoder = load_vocoder(vocoder, self.model.frontend, "cpu")
+        self._heard: dict[str, dict[str, Any]] = {}
+
+    def marks(self) -> list[str]:
+        """What every table must say of the judges."""
+        corpora = sorted({u.corpus for u in self.data.of_split("test")})
+        record = self.panel.record(corpora, self.model)
+        said = [f"{one['name']}: {'; '.join(one['marks']) or 'no marks'}" for one in record]
+        return [*said, *self.panel.left_out]
+
+    def speech(self, utterance: Utterance) -> Speech:
+        """A recording with its text."""
+        read = read_speech(utterance.path, self.rate)
+        return Speech(read.wav, text=utterance.text)
+
+    def vector(self, utterance: Utterance) -> Tensor:
+        """Emotion vector (E,) of a recording."""
+        return self.model.emotion(self.speech(utterance).wav)
+
+    def say(self, lines: Sequence[Line]) -> list[dict[str, Any]]:
+        """Rows of the result, in order; those of an earlier call are read, not made again."""
+        path = self.out / "rows.jsonl"
+        done: dict[str, dict[str, Any]] = {}
+        if path.is_file():
+            for text in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    row = json.loads(text)
+                except json.JSONDecodeError:  # a kill cut the last one off
+                    continue
+                done[row["key"]] = row
+        (self.out / "audio").mkdir(parents=True, exist_ok=True)
+        todo = [line for line in lines if line.key not in done]
+        with path.open("a", encoding="utf-8") as file:
+            for line in progress(todo, "saying", len(todo)):
+                row = self._measured(line)
+                done[line.key] = row
+                file.write("\n" * (not file.tell()) + json.dumps(row) + "\n")
+                file.flush()
+        return [done[line.key] for line in lines]
+
+    @torch.no_grad()
+    def _measured(self, line: Line) -> dict[str, Any]:
+        """Say a line and measure it."""
+        style = self._style(line)
+        language = line.text.language or self.model.language
+        spoken = self.model.synthesise(str(line.text.text), language, style)
+        wav = vocode(self.vocoder, spoken.mel).cpu()
+        file = f"audio/{line.key}.wav"
+        write_wav(self.out / file, wav.numpy(), self.rate)
+        names = self.source.emotions
+        row: dict[str, Any] = {
+            "key": line.key, "grid": line.grid, "row": line.row, "column": line.column,
+            "audio": file, "speaker": line.reference.speaker, "emotion": line.reference.emotion,
+            "reference": line.reference.id, "text": line.text.id, "condition": line.condition,
+            **line.about,
+        }  # fmt: skip
+        row |= named("cosine_", names, self.near(line.emotion))
+        row |= named("heard_cosine_", names, self.near(self.model.emotion(wav)))
+        said = sum(phone not in SILENCES for phone in spoken.phones)
+        analysis = analyse(wav.numpy(), self.rate)
+        row |= {name: finite(value) for name, value in prosody(analysis).items()}
+        row |= {"phones_per_s": said / analysis.seconds}
+        row |= {"energy_db": float(analysis.energy_db.mean())}
+        return row | self._judged(line, wav.numpy())
+
+    def near(self, vector: Tensor) -> list[float]:
+        """Cosines of a vector (E,) with the emotions' centroids, all less the corpus' mean."""
+        mean = self.source.mean
+        return F.cosine_similarity((vector - mean)[None], self.source.centroids - mean).tolist()
+
+    def _style(self, line: Line) -> StyleRequest:
+        """What the reference gives."""
+        if line.condition == "centroid":
+            return StyleRequest(voice=self._neutral(line), levels=(), emotion=line.emotion)
+        own = [self.speech(line.reference)]
+        levels = None if line.condition == "full" else ()
+        return StyleRequest(own, levels=levels, emotion=line.emotion)
+
+    def _neutral(self, line: Line) -> list[Speech]:
+        """Neutral training speech of the reference's speaker."""
+        speaker = line.reference.speaker
+        rows = [u for u in self.data.of_split("train") if u.speaker == speaker]
+        rows = [u for u in rows if u.emotion == NEUTRAL][:N_NEUTRAL]
+        if not rows:
+            raise UserError(f"speaker {speaker}: has no neutral training speech to take a voice of")
+        return [self.speech(u) for u in rows]
+
+    def _judged(self, line: Line, wav: np.ndarray) -> dict[str, Any]:
+        """Metrics of the judges, and the posteriors of those that recognise emotions."""
+        reference = line.reference
+        if reference.id not in self._heard:
+            self._heard[reference.id] = self.panel.hear(self.speech(reference).wav.numpy())
+        heard, own = self.panel.hear(wav), self._heard[reference.id]
+        goal = Goal(
+            str(reference.emotion), line.text.text, line.text.language, reference.speaker,
+            among=tuple(self.source.emotions),
+        )  # fmt: skip
+        verdict, _ = self.panel.judge(heard, {"source": own, "target": own}, goal)
+        row: dict[str, Any] = {name: finite(value) for name, value in verdict.metrics.items()}
+        for judge in self.readers:
+            told, names = heard[judge.name], self.source.emotions
+            if isinstance(told, HeardEmotion):
+                row |= named(f"p_{judge.name}_", names, self._posterior(judge, told))
+            else:  # it heard no speech
+                row |= dict.fromkeys(f"p_{judge.name}_{name}" for name in names)
+        return row
+
+    def _posterior(self, judge: Any, heard: HeardEmotion) -> list[float]:
+        """Probabilities of the experiment's emotions among themselves, 0 where a judge has none."""
+        known = dict(zip(judge.emotions, heard.posterior.tolist(), strict=True))
+        own = [float(known.get(name, 0.0)) for name in self.source.emotions]
+        return [p / max(sum(own), 1e-12) for p in own]
+
+
+def named(prefix: str, names: Iterable[str], values: Iterable[float]) -> dict[str, float]:
+    """Values by prefixed names."""
+    return {f"{prefix}{name}": float(v) for name, v in zip(names, values, strict=True)}
+
+
+def finite(value: float) -> float | None:
+    """A number, ``None`` where there is none."""
+    return float(value) if math.isfinite(value) else None
