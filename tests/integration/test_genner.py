@@ -1,5 +1,6 @@
 """The whole way of Genner TTS: aligner, durations, synthesizer, synthesis, export."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from tests.integration.genner import MODEL, tts_words, words
 from tests.integration.runs import curve
 
 from emovc.common.conversion import EmotionTarget, Speech
-from emovc.common.convert import read_speech
+from emovc.common.convert import convert, read_speech
 from emovc.common.errors import UserError
+from emovc.common.evaluate import evaluate
 from emovc.common.export import export
 from emovc.common.fit import main as fit_main
 from emovc.common.manifest import read_manifest
@@ -95,12 +97,23 @@ def test_the_model_converts_what_has_a_text_and_is_exported(
     mel = model.convert(known, EmotionTarget([known]))
     assert mel.shape[0] == 80 and mel.isfinite().all()
     assert model.frontend.log_floor <= mel.min()
-    with pytest.raises(UserError, match="reads the source's text"):
+    with pytest.raises(UserError, match="reads the source's text.*give --text TEXT"):
         model.convert(source, EmotionTarget([source]))
+    out = tmp_path / "said.wav"
+    convert(genner_run, [rows[0].path], out, reference=[rows[0].path], text=str(rows[0].text))
+    assert len(read_wav(out)[0]) == mel.shape[1] * 256
     with pytest.raises(UserError, match="has no mel2ph: align it with its text"):
         model.synthesise(TEXT, "en", StyleRequest([source], levels=["phone"]))
     with pytest.raises(UserError, match="needs a reference"):
         model.synthesise(TEXT, "en", StyleRequest())
+
+
+def test_evaluation_reads_the_texts(
+    genner_run: Path, genner_manifest: Path, tmp_path: Path
+) -> None:
+    evaluate(genner_run, genner_manifest, tmp_path, "train", pairs=2, accelerator="cpu")
+    rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
+    assert rows["model"]["mcd_db"]["n"] == 2
 
 
 @pytest.mark.parametrize(

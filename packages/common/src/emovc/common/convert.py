@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def convert(
     strength: float | None = None,
     vocoder: Path | None = None,
     speaker: str | None = None,
+    text: str | None = None,
     set: list[str] | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -43,6 +45,7 @@ def convert(
         strength: Strength wanted, 0 to 1.
         vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used, which sounds rough.
         speaker: Name of the sources' speaker, for models with a table of speakers.
+        text: What is said in the source, for models that read it; all sources say the same then.
         set: Settings of the model to override, as NAME=VALUE.
         seed: Of whatever the model draws.
         device: Device to compute on.
@@ -60,7 +63,8 @@ def convert(
     jobs = list(zip(files, places_of(files, out), strict=True))
     for first in range(0, len(jobs), batch_size):
         part = jobs[first : first + batch_size]
-        speeches = [read_speech(source, rate, device, speaker) for source, _ in part]
+        heard = [read_speech(source, rate, device, speaker) for source, _ in part]
+        speeches = [replace(speech, text=text) for speech in heard]
         for mel, (_, place) in zip(_mels(converter, speeches, target, seed), part, strict=True):
             write_wav(place, vocode(voice, mel).cpu().numpy(), rate)
             sys.stdout.write(f"{place}\n")

@@ -112,7 +112,7 @@ class GennerTTS(nn.Module):
         """
         if source.text is None:
             raise UserError(
-                "this model reads the source's text, which isn't known here; use emovc synthesize"
+                "this model reads the source's text, which isn't known here; give --text TEXT"
             )
         style = StyleRequest(target.references, voice=[source])
         scales = self.duration_scale, self.noise_scale
