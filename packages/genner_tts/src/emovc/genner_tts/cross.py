@@ -31,6 +31,7 @@ def genner_cross(
     condition: Condition = "centroid",
     judges: Path | None = None,
     vocoder: Path | None = None,
+    noise_scale: float = 0.8,
     seed: int = 0,
 ) -> None:
     """Say test texts with emotion vectors that went through the codebook of another emotion.
@@ -50,9 +51,10 @@ def genner_cross(
             prosody, ``global`` voice only, ``centroid`` nothing, the voice is from neutral speech.
         judges: YAML file of judges; by default the quick panel.
         vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        noise_scale: Standard deviation of the post-net's noise.
         seed: Of the choice.
     """
-    stage = Stage(run, manifest, emotions, judges, vocoder, out)
+    stage = Stage(run, manifest, emotions, judges, vocoder, out, noise_scale)
     names, dim = stage.source.emotions, stage.model.emotion.dim
     books = {name: read_quantizer(quantizers, f"only_{name}", dim) for name in names}
     books[JOINT] = read_quantizer(quantizers, "joint_0", dim)
@@ -61,7 +63,7 @@ def genner_cross(
         "weights": sha256_of(find_model(run)), "manifest": sha256_of(manifest),
         "quantizers": str(quantizers), "emotions": names, "speakers": speakers,
         "references": references, "condition": condition, "vocoder": str(vocoder),
-        "judges": str(judges), "seed": seed,
+        "judges": str(judges), "noise_scale": noise_scale, "seed": seed,
     }  # fmt: skip
     require_same_settings(out, settings)
     low, _, middle, high = lambdas_of(books[JOINT], 4)

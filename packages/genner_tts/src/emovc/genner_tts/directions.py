@@ -30,6 +30,7 @@ def genner_directions(
     condition: Condition = "centroid",
     judges: Path | None = None,
     vocoder: Path | None = None,
+    noise_scale: float = 0.8,
     union_steps: int = 400,
     seed: int = 0,
 ) -> None:
@@ -52,10 +53,11 @@ def genner_directions(
             prosody, ``global`` voice only, ``centroid`` nothing, the voice is from neutral speech.
         judges: YAML file of judges; by default the quick panel.
         vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        noise_scale: Standard deviation of the post-net's noise.
         union_steps: Training steps of the codebook of both mixed emotions.
         seed: Of the choice, and of that training.
     """
-    stage = Stage(run, manifest, emotions, judges, vocoder, out)
+    stage = Stage(run, manifest, emotions, judges, vocoder, out, noise_scale)
     names = stage.source.emotions
     if len(set(mixed)) < 2 or not set(mixed) <= set(names) - {NEUTRAL}:
         raise UserError(
@@ -68,7 +70,8 @@ def genner_directions(
         "weights": sha256_of(find_model(run)), "manifest": sha256_of(manifest),
         "quantizers": str(quantizers), "emotions": names, "mixed": list(mixed),
         "speakers": speakers, "draws": draws, "condition": condition, "judges": str(judges),
-        "vocoder": str(vocoder), "union_steps": union_steps, "seed": seed,
+        "vocoder": str(vocoder), "union_steps": union_steps,
+        "noise_scale": noise_scale, "seed": seed,
     }  # fmt: skip
     require_same_settings(out, settings)
     books = read_books(stage, manifest, quantizers, out, mixed, union_steps, seed)

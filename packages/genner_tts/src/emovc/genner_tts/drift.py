@@ -52,6 +52,7 @@ def genner_drift(
     points: int = 8,
     judges: Path | None = None,
     vocoder: Path | None = None,
+    noise_scale: float = 0.8,
     seed: int = 0,
 ) -> None:
     """Say test texts with emotion vectors at rising lambda, and let the judges tell.
@@ -72,12 +73,13 @@ def genner_drift(
         points: Lambdas, beside the vector as it is.
         judges: YAML file of judges; by default the quick panel.
         vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        noise_scale: Standard deviation of the post-net's noise.
         seed: Of the choice.
     """
     if points < 3:
         raise UserError(f"points {points}: give 3 or more")
     chosen: list[Condition] = conditions or ["full", "centroid"]
-    stage = Stage(run, manifest, emotions, judges, vocoder, out)
+    stage = Stage(run, manifest, emotions, judges, vocoder, out, noise_scale)
     quantizer = read_quantizer(quantizers, "joint_0", stage.model.emotion.dim)
     asked = choose_asked(stage, speakers, references, seed)
     settings: dict[str, Any] = {
@@ -85,7 +87,7 @@ def genner_drift(
         "quantizer": sha256_of(quantizers / "models" / "joint_0" / "model.safetensors"),
         "emotions": stage.source.emotions, "speakers": speakers, "references": references,
         "conditions": chosen, "points": points, "vocoder": str(vocoder), "judges": str(judges),
-        "seed": seed,
+        "noise_scale": noise_scale, "seed": seed,
     }  # fmt: skip
     require_same_settings(out, settings)
     rows = stage.say(drift_lines(stage, quantizer, asked, chosen, points))

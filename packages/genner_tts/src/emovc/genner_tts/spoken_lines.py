@@ -78,6 +78,7 @@ class Stage:
         judges: YAML file of judges; by default the quick panel.
         vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
         out: Folder of audio and ``rows.jsonl``.
+        noise_scale: Standard deviation of the post-net's noise.
 
     Raises:
         UserError: Something of it can't be used, or no judge hears emotions.
@@ -91,6 +92,7 @@ class Stage:
         judges: Path | None,
         vocoder: Path | None,
         out: Path,
+        noise_scale: float = 0.8,
     ) -> None:
         self.model = GennerTTS.from_pretrained(run).eval()
         self.rate = self.model.frontend.sample_rate
@@ -103,6 +105,7 @@ class Stage:
         self.readers = [j for j in listed if hasattr(j, "emotions")]
         if not self.readers:
             raise UserError("judges: none of them recognises emotions; see docs/judges.md")
+        self.noise_scale = noise_scale
         self.vocoder = load_vocoder(vocoder, self.model.frontend, "cpu")
         self._heard: dict[str, dict[str, Any]] = {}
 
@@ -148,7 +151,9 @@ class Stage:
         """Say a line and measure it."""
         style = self._style(line)
         language = line.text.language or self.model.language
-        spoken = self.model.synthesise(str(line.text.text), language, style)
+        spoken = self.model.synthesise(
+            str(line.text.text), language, style, noise_scale=self.noise_scale
+        )
         wav = vocode(self.vocoder, spoken.mel).cpu()
         file = f"audio/{line.key}.wav"
         write_wav(self.out / file, wav.numpy(), self.rate)
