@@ -1,25 +1,16 @@
 """The listening page in a real browser: every row and column, and a sound that plays."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.browser import BEYOND, PLAY, opened_page
 from tests.common.evaluations import EMOTIONS, pair, write_evaluation
 
 from emovc.common.compare import compare
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COLUMNS = ["source", "target", "copy-synthesis", "first", "second"]
-PLAY = """async player => {
-    player.muted = true;
-    await player.play();
-    const start = performance.now();
-    while (player.currentTime === 0 && performance.now() - start < 5000)
-        await new Promise(done => setTimeout(done, 20));
-    return [player.currentTime, player.readyState, player.duration];
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +25,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def opened(out: Path) -> Iterator[tuple[Any, list[str]]]:
     """The page, and what the browser complains of."""
-    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if binary is None:
-        pytest.skip(f"needs a browser: one of {', '.join(BROWSERS)}")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    complaints: list[str] = []
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=binary, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(request.url))
-        page.goto((out / "index.html").as_uri())
-        yield page, complaints
-        browser.close()
+    with opened_page(out / "index.html") as found:
+        yield found
 
 
 def test_every_row_and_column_is_there(opened: tuple[Any, list[str]]) -> None:
@@ -81,8 +60,7 @@ def test_pictures_load_and_nothing_is_cut_off(opened: tuple[Any, list[str]]) -> 
     widths = page.locator(".plots img").evaluate_all("all => all.map(i => i.naturalWidth)")
     assert len(widths) == 5
     assert min(widths) > 300
-    beyond = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert page.evaluate(beyond) <= 0
+    assert page.evaluate(BEYOND) <= 0
     assert complaints == []
 
 

@@ -1,12 +1,12 @@
 """The seed's experiments on small random networks, and their pages in a real browser."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.browser import BEYOND, PLAY, opened_page
 
 from emovc.common.errors import UserError
 from emovc.genner_tts.cross import JOINT, genner_cross
@@ -17,15 +17,6 @@ from emovc.genner_tts.quantizer import EmotionQuantizer
 from emovc.genner_tts.spoken_lines import CONDITIONS
 
 EMOTIONS = ["neutral", "angry", "happy", "sad", "surprise"]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PLAY = """async player => {
-    player.muted = true;
-    await player.play();
-    const start = performance.now();
-    while (player.currentTime === 0 && performance.now() - start < 5000)
-        await new Promise(done => setTimeout(done, 20));
-    return player.currentTime;
-}"""
 
 
 def quantizer(vectors: torch.Tensor, folder: Path, seed: int) -> None:
@@ -155,31 +146,17 @@ def test_directions_compare_ways(directions: Path) -> None:
 
 @pytest.mark.parametrize("name", ["drift", "cross", "directions"])
 def test_pages_have_every_player_and_they_play(name: str, request: pytest.FixtureRequest) -> None:
-    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if binary is None:
-        pytest.skip(f"needs a browser: one of {', '.join(BROWSERS)}")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     out: Path = request.getfixturevalue(name)
-    rows, complaints = rows_of(out), []
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=binary, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(request.url))
-        page.goto((out / "index.html").as_uri())
-        found = page.locator(".grid audio").evaluate_all(
-            "all => all.map(a => a.getAttribute('src'))"
-        )
-        assert sorted(found) == sorted(row["audio"] for row in rows)
+    with opened_page(out / "index.html") as (page, complaints):
+        players = page.locator(".grid audio")
+        found = players.evaluate_all("all => all.map(a => a.getAttribute('src'))")
+        assert sorted(found) == sorted(row["audio"] for row in rows_of(out))
         for number in range(page.locator(".grid").count()):
             player = page.locator(".grid").nth(number).locator("audio").first
-            assert player.evaluate(PLAY) > 0
-        widths = page.locator("img").evaluate_all("all => all.map(i => [i.complete, i.loading])")
-        assert widths
-        beyond = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert page.evaluate(beyond) <= 0
-        browser.close()
-    assert complaints == []
+            assert player.evaluate(PLAY)[0] > 0
+        assert page.locator("img").count() > 0
+        assert page.evaluate(BEYOND) <= 0
+        assert complaints == []
 
 
 def test_bad_requests_are_one_line(
