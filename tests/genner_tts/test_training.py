@@ -12,8 +12,6 @@ from emovc.common.emotion_hearing import EmotionHearing
 from emovc.common.errors import UserError
 from emovc.common.speaker import SpeakerEncoder
 from emovc.genner_tts.acoustic import GennerAcoustic
-from emovc.genner_tts.aligner import Aligner
-from emovc.genner_tts.aligner_training import LitAligner
 from emovc.genner_tts.inventory import PhoneInventory
 from emovc.genner_tts.objective import LossWeights, Target, duration_error, losses_of
 from emovc.genner_tts.phonemes import pronounce
@@ -62,12 +60,6 @@ def test_the_phases_begin_at_their_steps() -> None:
         Phase(True, True),
     ]
     assert not any(w.requires_grad for w in lit.model.speaker.parameters())
-
-
-def test_binarisation_is_ramped_in() -> None:
-    lit = LitAligner(Aligner(LogMel(), 12, 8, 8), 100, 50)
-    weights = [lit.binarisation_weight(step) for step in (0, 100, 125, 150, 900)]
-    assert weights == [0, 0, 0.5, 1, 1]
 
 
 @pytest.mark.parametrize("coded", [False, True])
