@@ -105,6 +105,10 @@ def test_drift_says_each_reference_at_each_lambda(
     again = {"speakers": 1, "points": 3, "judges": judges}
     genner_drift(genner_run, genner_manifest, quantizers, drift, **again)
     assert (drift / "rows.jsonl").read_text() == before  # nothing is said twice
+    (drift / "rows.jsonl").write_text(before[:-30])  # as a kill leaves it
+    genner_drift(genner_run, genner_manifest, quantizers, drift, **again)
+    assert len((drift / "rows.jsonl").read_text().splitlines()) == len(rows)
+    assert [row["key"] for row in rows_of(drift)] == [row["key"] for row in rows]
     with pytest.raises(UserError, match="another points"):
         genner_drift(genner_run, genner_manifest, quantizers, drift, **again | {"points": 4})
 

@@ -15,7 +15,7 @@ from emovc.common.control import prosody
 from emovc.common.conversion import Speech
 from emovc.common.convert import load_vocoder, read_speech, vocode
 from emovc.common.errors import UserError
-from emovc.common.files import short_hash
+from emovc.common.files import short_hash, write_text
 from emovc.common.judges.emotion import HeardEmotion
 from emovc.common.judging import Goal
 from emovc.common.manifest import Utterance
@@ -129,20 +129,20 @@ class Stage:
         """Rows of the result, in order; those of an earlier call are read, not made again."""
         path = self.out / "rows.jsonl"
         done: dict[str, dict[str, Any]] = {}
-        if path.is_file():
-            for text in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    row = json.loads(text)
-                except json.JSONDecodeError:  # a kill cut the last one off
-                    continue
-                done[row["key"]] = row
+        kept = path.read_text(encoding="utf-8") if path.is_file() else ""
+        whole, _, cut = kept.rpartition("\n")  # a kill may have cut the last one off
+        for text in whole.splitlines():
+            row = json.loads(text)
+            done[row["key"]] = row
+        if cut:
+            write_text(path, f"{whole}\n" if whole else "")
         (self.out / "audio").mkdir(parents=True, exist_ok=True)
         todo = [line for line in lines if line.key not in done]
         with path.open("a", encoding="utf-8") as file:
             for line in progress(todo, "saying", len(todo)):
                 row = self._measured(line)
                 done[line.key] = row
-                file.write("\n" * (not file.tell()) + json.dumps(row) + "\n")
+                file.write(json.dumps(row) + "\n")
                 file.flush()
         return [done[line.key] for line in lines]
 

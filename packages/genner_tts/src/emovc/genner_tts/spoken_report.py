@@ -60,7 +60,9 @@ def write_spoken(out: Path, name: str, rows: Rows, report: Report, settings: Any
         save_figure(figure, out / file)
     grids = dict.fromkeys(str(row["grid"]) for row in rows)
     html = [html_table(title, table) for title, table in report.tables.items()]
-    html += [f'<img src="{escape(f)}" alt="{escape(f)}" loading="lazy">' for f in report.figures]
+    html += [
+        f'<img src="{escape(f)}" alt="{escape(f)}" style="max-width: 100%">' for f in report.figures
+    ]
     html += [
         audio_grid(grid, [r for r in rows if r["grid"] == grid], report.caption) for grid in grids
     ]
