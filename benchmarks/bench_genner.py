@@ -25,6 +25,13 @@ from emovc.genner_tts.training import LitGennerTTS
 NEXT, STEP = "[_TrainingEpochLoop].train_dataloader_next", "run_training_batch"
 
 
+class Stopwatch(SimpleProfiler):
+    """Keeps times without printing them all."""
+
+    def describe(self) -> None:
+        """Print nothing."""
+
+
 def measure_steps(run: Path, steps: int, batch_size: int | None) -> None:
     """Print how long steps take, and wait."""
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -32,7 +39,7 @@ def measure_steps(run: Path, steps: int, batch_size: int | None) -> None:
     arguments["batch_size"] = batch_size or arguments["batch_size"]
     data = build(config["data"], str(run), ours=False)
     lit = LitGennerTTS.load_from_checkpoint(run / "checkpoints" / "last.ckpt")
-    profiler = SimpleProfiler()
+    profiler = Stopwatch()
     trainer = L.Trainer(
         max_steps=steps + 2, profiler=profiler, logger=False, enable_checkpointing=False,
         limit_val_batches=0, enable_progress_bar=False, enable_model_summary=False,
