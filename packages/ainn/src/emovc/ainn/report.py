@@ -1,12 +1,11 @@
 """Tables and figure of the ablation experiment."""
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emovc.common.csv_text import csv_text
 from emovc.common.files import write_json, write_text
 from emovc.common.markdown import markdown_table
 from emovc.common.pictures import save_figure
@@ -120,18 +119,16 @@ def _notes(rows: Sequence[Row], manifest: Path, split: str) -> list[str]:
 
 def _csv(rows: Sequence[Row]) -> str:
     """One line per row and measure."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["row", "measure", "mean", "low", "high", "n"])
-    for measure, value in PRINTED.items():
-        writer.writerow([PRINTED_NAME, measure, value, "", "", ""])
+    lines: list[list[Any]] = [
+        [PRINTED_NAME, measure, value, "", "", ""] for measure, value in PRINTED.items()
+    ]
     for row in rows:
         for metric, s in row.summary["rows"].get("model", {}).items():
             if s["n"]:
-                writer.writerow([row.name, metric, s["mean"], s["low"], s["high"], s["n"]])
+                lines.append([row.name, metric, s["mean"], s["low"], s["high"], s["n"]])
         for measure, value in row.properties.items():
-            writer.writerow([row.name, measure, value, "", "", ""])
-    return buffer.getvalue()
+            lines.append([row.name, measure, value, "", "", ""])
+    return csv_text(["row", "measure", "mean", "low", "high", "n"], lines)
 
 
 def draw(rows: Sequence[Row]) -> "Figure":

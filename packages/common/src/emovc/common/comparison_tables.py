@@ -1,13 +1,13 @@
 """Tables of a comparison: Markdown, CSV and JSON."""
 
-import csv
-import io
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from emovc.common.comparison import Comparison
 from emovc.common.comparison_statistics import Confusion, Difference, confusion
+from emovc.common.csv_text import csv_text
+from emovc.common.files import without_nan
+from emovc.common.markdown import markdown_table
 from emovc.common.scores import ROOT_MEAN_SQUARE, Summary, Table, cell, summarise
 
 Confusions = dict[str, dict[str, Confusion]]  # by judge and column
@@ -105,12 +105,12 @@ def caption(comparison: Comparison, found: Sequence[Difference]) -> str:
 
 def to_markdown(comparison: Comparison, table: Table, found: Sequence[Difference]) -> str:
     """Scores, tests, judges and notes."""
-    parts = [_markdown(score_rows(comparison, table)), caption(comparison, found)]
+    parts = [markdown_table(score_rows(comparison, table)), caption(comparison, found)]
     if found:
-        parts.append(_markdown(difference_rows(comparison, found)))
+        parts.append(markdown_table(difference_rows(comparison, found)))
     if comparison.judges:
-        parts.append(_markdown(judge_rows(comparison)))
-    parts.append(_markdown(model_rows(comparison)))
+        parts.append(markdown_table(judge_rows(comparison)))
+    parts.append(markdown_table(model_rows(comparison)))
     parts += ["\n".join(f"- {note}" for note in comparison.notes)] if comparison.notes else []
     return "\n\n".join(parts) + "\n"
 
@@ -118,12 +118,12 @@ def to_markdown(comparison: Comparison, table: Table, found: Sequence[Difference
 def to_csv(table: Table) -> str:
     """One line per row and metric."""
     rows = [[row, metric, *summary] for row, ms in table.items() for metric, summary in ms.items()]
-    return _csv(["row", "metric", *Summary._fields], rows)
+    return csv_text(["row", "metric", *Summary._fields], rows)
 
 
 def differences_csv(found: Sequence[Difference]) -> str:
     """One line per two models and metric."""
-    return _csv(Difference._fields, found)
+    return csv_text(Difference._fields, found)
 
 
 def pairs_csv(comparison: Comparison) -> str:
@@ -135,7 +135,7 @@ def pairs_csv(comparison: Comparison) -> str:
         who = comparison.about(pair)
         for m in comparison.metrics:
             rows.append([pair, who.speaker, who.emotion, m, *(values[c, m][i] for c in columns)])
-    return _csv(["pair", "speaker", "emotion", "metric", *columns], rows)
+    return csv_text(["pair", "speaker", "emotion", "metric", *columns], rows)
 
 
 def to_json(comparison: Comparison, table: Table, found: Sequence[Difference]) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def to_json(comparison: Comparison, table: Table, found: Sequence[Difference]) -
         "pairs": comparison.pairs,
         "metrics": comparison.metrics,
         "rows": _plain(table),
-        "differences": [_numbers(d._asdict()) for d in found],
+        "differences": [without_nan(d._asdict()) for d in found],
         "emotions": {metric: _plain(one) for metric, one in emotions.items()},
         "confusion": {
             judge: {
@@ -162,25 +162,4 @@ def to_json(comparison: Comparison, table: Table, found: Sequence[Difference]) -
 
 def _plain(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
     """A table for JSON."""
-    return {r: {c: _numbers(s._asdict()) for c, s in cs.items()} for r, cs in table.items()}
-
-
-def _numbers(record: dict[str, Any]) -> dict[str, Any]:
-    """A record with null for NaN, which JSON doesn't know."""
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in record.items()}
-
-
-def _csv(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Lines of a CSV file, empty for NaN."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(head)
-    for row in rows:
-        writer.writerow(["" if isinstance(v, float) and math.isnan(v) else v for v in row])
-    return buffer.getvalue()
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table; the first row is its head."""
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return {r: {c: without_nan(s._asdict()) for c, s in cs.items()} for r, cs in table.items()}

@@ -1,7 +1,5 @@
 """The disentanglement report: JSON, CSV, Markdown, a heat map and a page."""
 
-import csv
-import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emovc.common.code_measures import Found
+from emovc.common.csv_text import csv_text
 from emovc.common.disentanglement_tables import (
     READER_NAMES,
     Report,
@@ -18,8 +17,8 @@ from emovc.common.disentanglement_tables import (
     moved,
     tables,
 )
-from emovc.common.files import write_json, write_text
-from emovc.common.page import Sample, write_page
+from emovc.common.files import without_nan, write_json, write_text
+from emovc.common.page import Sample, html_table, write_page
 from emovc.common.pictures import save_figure
 from emovc.common.probes import READERS
 
@@ -51,7 +50,8 @@ def to_json(report: Report) -> dict[str, Any]:
     """The report in plain values, NaN as null."""
     probes = [{**f._asdict(), "reading": f.reading._asdict()} for f in report.probes]
     swaps = [s._asdict() for s in report.swaps]
-    return _plain({**report._asdict(), "probes": probes, "swaps": swaps, "moved": moved(report)})
+    record = {**report._asdict(), "probes": probes, "swaps": swaps, "moved": moved(report)}
+    return without_nan(record)
 
 
 def to_csv(report: Report) -> str:
@@ -70,11 +70,7 @@ def to_csv(report: Report) -> str:
             lines += [
                 ["swap", s.kind, s.code, f"{side} of {s.pair}", m, v, ""] for m, v in values.items()
             ]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["part", "group", "code", "with", "measure", "value", "sd"])
-    writer.writerows(lines)
-    return buffer.getvalue()
+    return csv_text(["part", "group", "code", "with", "measure", "value", "sd"], lines)
 
 
 def to_markdown(report: Report) -> str:
@@ -114,21 +110,9 @@ def draw_probes(probes: Sequence[Found]) -> "Figure":
     return figure
 
 
-def _plain(value: Any) -> Any:
-    """Nested values for JSON, without NaN."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
 def _to_html(table: Table) -> str:
     """A table with its title and note."""
-    lines = ["".join(f"<th>{escape(name)}</th>" for name in table.head)]
-    lines += ["".join(f'<td class="number">{escape(c)}</td>' for c in row) for row in table.rows]
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return (
-        f'<h2>{escape(table.title)}</h2><div class="scroll"><table>{body}</table></div>'
+        f"<h2>{escape(table.title)}</h2>{html_table([table.head, *table.rows])}"
         f'<p class="caption">{escape(table.note)}</p>'
     )

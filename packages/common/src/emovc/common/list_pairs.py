@@ -1,10 +1,9 @@
 """``emovc pairs``: the fixed list of conversions, for programs that convert by themselves."""
 
-import csv
-import io
 import sys
 from pathlib import Path
 
+from emovc.common.csv_text import csv_text
 from emovc.common.evaluate import choose_pairs
 from emovc.common.files import write_text
 from emovc.common.parsing import run_function
@@ -36,15 +35,13 @@ def list_pairs(
         seed: Seed of the list.
     """
     chosen = choose_pairs(manifest, split, pairs, source_emotion, emotions, seed)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for p in chosen:
         reference = p.other.path if p.other else ""
         target = p.target
         row = [p.id, target.speaker, target.emotion, p.source.path, reference, target.path]
-        writer.writerow([*row, target.text, target.language])
-    write_text(out, buffer.getvalue())
+        rows.append([*row, target.text, target.language])
+    write_text(out, csv_text(COLUMNS, rows))
     sys.stdout.write(f"{out}: {len(chosen)} pairs\n")
 
 

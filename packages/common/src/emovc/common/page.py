@@ -41,25 +41,35 @@ class Sample(NamedTuple):
 def score_table(rows: Mapping[str, Mapping[str, Summary]], first: str, headings: Headings) -> str:
     """Table of scores in HTML; metrics that no row has are left out."""
     used = used_metrics(rows, headings)
-    head = "".join(f"<th>{escape(name)}</th>" for name in [first, *(headings[m] for m in used)])
-    body = ""
-    for name, metrics in rows.items():
-        cells = "".join(f'<td class="number">{escape(cell(metrics[m]))}</td>' for m in used)
-        body += f"<tr><th>{escape(name)}</th>{cells}</tr>\n"
-    return f'<div class="scroll"><table><tr>{head}</tr>\n{body}</table></div>'
+    lines = [[first, *(headings[m] for m in used)]]
+    lines += [[name, *(cell(metrics[m]) for m in used)] for name, metrics in rows.items()]
+    return html_table(lines)
+
+
+def html_table(lines: Sequence[Sequence[object]], kind: str = "number") -> str:
+    """A table in HTML.
+
+    Args:
+        lines: Cells of each line, the head first, and the head of each line first.
+        kind: Class of the cells in the style: ``number`` or ``text``.
+    """
+    head, *body = [[escape(str(cell)) for cell in line] for line in lines]
+    rows = ["".join(f"<th>{cell}</th>" for cell in head)]
+    for first, *others in body:
+        rows.append(f"<th>{first}</th>" + "".join(f'<td class="{kind}">{c}</td>' for c in others))
+    inside = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<div class="scroll"><table>{inside}</table></div>'
 
 
 def judge_table(judges: Sequence[Mapping[str, Any]]) -> str:
     """Table of the judges of an evaluation: what they are, and how they are marked."""
     if not judges:
         return ""
-    body = ""
+    lines = [["judge", "what it is", "marks"]]
     for judge in judges:
         about = "; ".join(f"{k} {v}" for k, v in judge["about"].items() if v not in (None, [], ""))
-        cells = (judge["name"], about, "; ".join(judge["marks"]))
-        body += "<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>\n"
-    head = "<tr><th>judge</th><th>what it is</th><th>marks</th></tr>\n"
-    return f'<div class="scroll"><table>{head}{body}</table></div>'
+        lines.append([judge["name"], about, "; ".join(judge["marks"])])
+    return html_table(lines, "text")
 
 
 def write_page(

@@ -1,13 +1,12 @@
 """From scores per utterance to a table with intervals."""
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from emovc.common.csv_text import csv_text
 from emovc.common.markdown import markdown_table
 from emovc.common.metrics import bootstrap_interval
 
@@ -129,16 +128,20 @@ def used_metrics(rows: Mapping[str, Mapping[str, Summary]], headings: Headings) 
 
 def to_csv(scores: Sequence[Score], headings: Headings) -> str:
     """One line per utterance and row."""
-    buffer = io.StringIO()
     labels = sorted({name for s in scores for name in s.labels})
     fields = ["pair", "row", "speaker", "emotion", *headings, *labels]
-    writer = csv.DictWriter(buffer, fields, lineterminator="\n")
-    writer.writeheader()
-    for s in scores:
-        record: dict[str, Any] = {m: s.metrics.get(m) for m in headings}
-        who = {"pair": s.pair, "row": s.row, "speaker": s.speaker, "emotion": s.emotion}
-        writer.writerow({**record, **who, **s.labels})
-    return buffer.getvalue()
+    lines = [
+        [
+            s.pair,
+            s.row,
+            s.speaker,
+            s.emotion,
+            *map(s.metrics.get, headings),
+            *map(s.labels.get, labels),
+        ]
+        for s in scores
+    ]
+    return csv_text(fields, lines)
 
 
 def cell(s: Summary) -> str:

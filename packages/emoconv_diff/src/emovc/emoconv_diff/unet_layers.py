@@ -46,7 +46,7 @@ def mish(x: Tensor) -> Tensor:
     Source:
         Misra, Mish: a self regularized non-monotonic activation function, BMVC 2020.
     """
-    if x.device.type != "cpu" or torch.is_grad_enabled() or x.dtype != torch.float32:
+    if not x.is_cpu or torch.is_grad_enabled() or x.dtype != torch.float32:
         return F.mish(x)
     # With e = e^x it is x (e^2 + 2 e) / (e^2 + 2 e + 2); beyond 20 the fraction is 1, and no
     # square overflows.

@@ -1,7 +1,5 @@
 """``emovc reproduce emotion-encoder``: what trained emotion encoders recognise, per corpus."""
 
-import csv
-import io
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor
 
 from emovc.common.combine import by_fold, combine
+from emovc.common.csv_text import csv_of_records
 from emovc.common.files import write_json, write_text
 from emovc.common.manifest import Utterance, read_manifest
 from emovc.common.markdown import markdown_table
@@ -167,9 +166,4 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """One line per run and corpus."""
-    buffer = io.StringIO()
-    fields = [name for name in rows[0] if name != "recalls"]
-    writer = csv.DictWriter(buffer, fields, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return csv_of_records([{k: v for k, v in row.items() if k != "recalls"} for row in rows])

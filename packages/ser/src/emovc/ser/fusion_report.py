@@ -1,10 +1,9 @@
 """Tables and figure of HYFuse's matrix, and how its order compares with the claimed one."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from emovc.common.csv_text import csv_text
 from emovc.ser.fusion_cells import COLUMNS, Column
 from emovc.ser.fusion_summary import GROUPS, Gain, Row
 from emovc.ser.recognition import MEASURES
@@ -78,14 +77,13 @@ def ordering(rows: Sequence[Row]) -> list[str]:
 
 def to_csv(rows: Sequence[Row]) -> str:
     """One line per cell and measure."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     head = ["protocol", "group", "representations", "fusion", "measure"]
-    writer.writerow([*head, "mean", "sd", "pooled", "low", "high"])
-    for row in rows:
-        for name, value in row.values.items():
-            writer.writerow([row.protocol, row.group, row.name, row.column, name, *value])
-    return buffer.getvalue()
+    lines = [
+        [row.protocol, row.group, row.name, row.column, name, *value]
+        for row in rows
+        for name, value in row.values.items()
+    ]
+    return csv_text([*head, "mean", "sd", "pooled", "low", "high"], lines)
 
 
 def draw(rows: Sequence[Row]) -> "Figure":

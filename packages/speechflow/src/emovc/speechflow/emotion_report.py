@@ -1,8 +1,8 @@
 """Table, figure and CSV of the emotion experiment."""
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any
+
+from emovc.common.csv_text import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,23 +61,21 @@ def to_markdown(results: Results) -> str:
 
 def to_csv(results: Results) -> str:
     """One line per row, model, corpus and seed, and one for all seeds together."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    lines: list[list[Any]] = []
     head = ["row", "kept", "model", "corpus", "seed", "uar", "low", "high", "utterances"]
-    writer.writerow(head)
     for row, values in PRINTED.items():
         for name, value in zip(PRINTED_HEADS, values, strict=True):
             model, corpus = name.rsplit(", ", 1)
-            writer.writerow([row, kept(row), model, corpus, "", value, "", "", ""])
+            lines.append([row, kept(row), model, corpus, "", value, "", "", ""])
     for model, rows in results.items():
         for row, corpora in rows.items():
             for corpus, r in corpora.items():
                 start = [row, kept(row), model, corpus]
                 for seed, value in enumerate(r["seeds"]):
-                    writer.writerow([*start, seed, f"{value:.4f}", "", "", ""])
+                    lines.append([*start, seed, f"{value:.4f}", "", "", ""])
                 ends = [f"{r[k]:.4f}" for k in ("uar", "low", "high")]
-                writer.writerow([*start, "all", *ends, r["utterances"]])
-    return buffer.getvalue()
+                lines.append([*start, "all", *ends, r["utterances"]])
+    return csv_text(head, lines)
 
 
 def draw(results: Results) -> "Figure":

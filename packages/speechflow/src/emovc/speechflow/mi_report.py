@@ -1,9 +1,9 @@
 """Table and figure of the mutual-information experiment."""
 
-import csv
-import io
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
+
+from emovc.common.csv_text import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,17 +50,15 @@ def to_markdown(results: Results) -> str:
 
 def to_csv(results: Results) -> str:
     """One line per model, pair and measure."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["model", "pair", "measure", "mean", "sd"])
+    lines: list[list[Any]] = []
     for name, values in PRINTED.items():
         for (a, b), value in zip(PAIRS, values, strict=True):
-            writer.writerow([name, f"{a}-{b}", "mi", value, ""])
+            lines.append([name, f"{a}-{b}", "mi", value, ""])
     for name, result in results.items():
         for pair, measures in result["pairs"].items():
             for measure, (mean, deviation) in measures.items():
-                writer.writerow([name, pair, measure, mean, deviation])
-    return buffer.getvalue()
+                lines.append([name, pair, measure, mean, deviation])
+    return csv_text(["model", "pair", "measure", "mean", "sd"], lines)
 
 
 def draw(results: Results) -> "Figure":
