@@ -4,10 +4,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from emovc.common.combine import by_fold, combine
 from emovc.common.errors import UserError
+from emovc.common.features.store import ShardWriter, open_store, store_folder
+from emovc.common.files import read_json
 from emovc.common.manifest import Utterance, read_manifest, write_manifest
 
 
@@ -68,3 +71,32 @@ def test_parts_are_kept_without_folds(tmp_path: Path) -> None:
     assert rows[0].split_id.startswith("kept-")
     with pytest.raises(UserError, match="is in two manifests"):
         combine([paths[0], paths[0]], tmp_path / "twice.jsonl")
+
+
+def test_features_that_all_corpora_have_come_along(tmp_path: Path) -> None:
+    paths = [tmp_path / name / "manifest.jsonl" for name in "ab"]
+    for path, corpus in zip(paths, ("a", "b"), strict=True):
+        rows = utterances(corpus, 2, 2)
+        write_manifest(path, rows)
+        made = {"f0": {"hop": 256}, "energy": {"corpus": corpus}}  # the latter in two ways
+        for name, settings in made.items():
+            folder = store_folder(path.parent / "features", name, settings)
+            writer = ShardWriter(folder, name, settings)
+            for i, row in enumerate(rows):
+                writer.add(row.sha256, np.full((3, 1), 100.0 * (i + 1)))
+            writer.flush()
+    for _ in range(2):  # a second time changes nothing
+        combine(paths, tmp_path / "both" / "manifest.jsonl")
+        features = tmp_path / "both" / "features"
+        assert [path.name[:2] for path in features.iterdir()] == ["f0"]
+        store = open_store(features, "f0")
+        assert store.settings == {"hop": 256}
+        for corpus in "ab":
+            for i, row in enumerate(utterances(corpus, 2, 2)):
+                assert store.get(row.sha256).tolist() == [[100.0 * (i + 1)]] * 3
+        spoken = read_json(tmp_path / "both" / "speakers.json")
+        assert set(spoken) == {"a_0", "a_1", "b_0", "b_1"}  # of their training utterance
+        assert spoken["b_0"]["log_f0_mean"] == pytest.approx(np.log(200.0))
+    combine(paths, tmp_path / "a" / "both.jsonl")  # beside one of them, whose store grows
+    store = open_store(tmp_path / "a" / "features", "f0")
+    assert all(row.sha256 in store for row in utterances("b", 2, 2))

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from emovc.common.errors import UserError
-from emovc.common.files import short_hash
+from emovc.common.features.store import gather_features, open_store
+from emovc.common.files import read_json, short_hash, write_json
 from emovc.common.manifest import Split, Utterance, read_manifest, write_manifest
 from emovc.common.parsing import run_function
+from emovc.common.prepare import speaker_statistics
 from emovc.common.splits import require_no_leaks
 
 VAL_SHARE = 20  # every twentieth recording of the training speakers, in a split by folds
@@ -23,6 +25,9 @@ def combine(manifests: list[Path], out: Path, folds: int = 0, fold: int = 0, see
     Without ``folds`` every utterance keeps its part. With them the speakers of each corpus are
     dealt to the folds in turn, women and men alike; those of one fold are the test part, and a
     twentieth of the recordings of the others is there to watch the training by.
+
+    Features that all corpora were given come along, to ``features`` beside the new manifest, and
+    so do the speakers' F0 statistics.
 
     Args:
         manifests: Manifests made by emovc prepare.
@@ -40,9 +45,20 @@ def combine(manifests: list[Path], out: Path, folds: int = 0, fold: int = 0, see
     rows = by_fold(rows, folds, fold, seed) if folds else _kept(corpora)
     require_no_leaks(rows, ["speaker"] if folds else [])
     write_manifest(out, rows)
+    _gather([path.parent for path in manifests], out.parent, rows)
     parts = {p: sum(u.split == p for u in rows) for p in ("train", "val", "test", "unused")}
     said = ", ".join(f"{n} {p}" for p, n in parts.items() if n)
     sys.stdout.write(f"{out}: {said}; split {rows[0].split_id}\n")
+
+
+def _gather(folders: Sequence[Path], out: Path, rows: Sequence[Utterance]) -> None:
+    """Give the new manifest the features that all corpora have, and its ``speakers.json``."""
+    features, path = out / "features", out / "speakers.json"
+    names = gather_features([folder / "features" for folder in folders], features)
+    pitch = [name for name in names if name.rpartition("-")[0] == "f0"]
+    if len(pitch) == 1:
+        found = speaker_statistics(rows, open_store(features, pitch[0]))
+        write_json(path, found | (read_json(path) if path.exists() else {}))
 
 
 def by_fold(

@@ -10,6 +10,7 @@ shard only.
 
 import io
 import json
+import shutil
 import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -155,3 +156,25 @@ def open_store(root: Path, name: str) -> FeatureStore:
             f"{root}: feature {name!r} was extracted in several ways; name one: {names}"
         )
     return FeatureStore(found[0])
+
+
+def gather_features(roots: Sequence[Path], out: Path) -> list[str]:
+    """Copy the shards of the features that all of ``roots`` hold, made alike, to one store.
+
+    Args:
+        roots: Roots of stores.
+        out: Root of the store to write; it may be one of them.
+
+    Returns:
+        Names of those features, with the keys of their settings.
+    """
+    names = [{path.parent.name for path in root.glob("*/meta.json")} for root in roots]
+    common = sorted(set.intersection(*names))
+    for name in common:
+        for folder in (root / name for root in roots if root.resolve() != out.resolve()):
+            # The values before their index, which makes a shard count.
+            for path in sorted(folder.iterdir(), key=lambda p: p.suffix != ".npy"):
+                if path.suffix in (".npy", ".json") and not path.name.startswith("."):
+                    with atomic_path(out / name / path.name) as temporary:
+                        shutil.copyfile(path, temporary)
+    return common
