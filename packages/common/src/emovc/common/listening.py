@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_warn
 
 from emovc.common.after_validations import AfterValidations, samples_so_far
 from emovc.common.conversion import CopySynthesis, Vocoder
@@ -49,19 +50,25 @@ class ListeningSet(AfterValidations):
         converter = self._converter(pl_module, data.manifest)
         if converter is None:
             return
-        pairs = listening_pairs(data.of_split("val"), self.n_pairs)
-        for pair in pairs:
+        heard = []
+        for pair in listening_pairs(data.of_split("val"), self.n_pairs):
+            try:
+                made = converter.convert(pair)[0]
+            except UserError as error:  # no reason to end a training
+                rank_zero_warn(f"{pair.id}: is not listened to, {error}")
+                continue
+            heard.append(pair.id)
             clips = {
                 "source": converter.recording(pair.source),
-                "model": converter.convert(pair)[0],
+                "model": made,
                 "target": converter.recording(pair.target),
             }
             for row, clip in clips.items():
                 write_wav(folder / f"{pair.id}.{row}.wav", clip.wav, converter.rate)
             draw_pair(pair, clips, converter.frontend, folder)
         for logger in trainer.loggers:
-            if isinstance(logger, WandbCurves):
-                logger.log_media([p.id for p in pairs], folder, samples_so_far(trainer))
+            if heard and isinstance(logger, WandbCurves):
+                logger.log_media(heard, folder, samples_so_far(trainer))
 
     def _converter(self, pl_module: L.LightningModule, manifest: Path) -> PairConverter | None:
         """What is listened to: the module's converter, or its vocoder, or nothing."""
