@@ -78,8 +78,21 @@ def test_the_forward_sum_is_the_sum_over_all_paths() -> None:
     assert found.item() == pytest.approx(sum(wanted) / 3, rel=1e-5)
 
 
-def test_the_forward_sum_has_the_gradient_of_its_definition() -> None:
+def test_the_forward_sum_keeps_to_the_phones_at_a_frame_that_none_of_them_says() -> None:
+    densities, phones, frames = scores((5, 3), (5, 5))
+    densities[0, 2, :3] -= 5e4  # less than at padded phones
+    wanted = []
+    for own, n in zip(densities, phones.tolist(), strict=True):
+        total = torch.tensor([path_score(own, path) for path in all_durations(n, 5)])
+        wanted.append(-total.logsumexp(0).item() / 5)
+    found = forward_sum_loss(densities, phones, frames)
+    assert found.item() == pytest.approx(sum(wanted) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("outlier", [0.0, -5e4])
+def test_the_forward_sum_has_the_gradient_of_its_definition(outlier: float) -> None:
     densities, phones, frames = scores((6, 3))
+    densities[0, 3, 0] += outlier
     own = (densities + 1.5).requires_grad_()
     total = torch.stack(
         [own[0, range(6), [k for k, n in enumerate(path) for _ in range(n)]].sum()

@@ -18,6 +18,7 @@ CEPSTRA_SD = (18.0, 5.3, 3.3, 2.7, 2.0, 1.7, 1.6, 1.4, 1.4, 1.3, 1.1, 1.2, 1.1)
 SLOPE_SD = 0.27
 LOG_SD = (-2.5, 2.0)  # of a component, in these units
 FAR_BELOW = -1e4  # log-probability of padding: none in every precision
+BLANK = -1e8  # below the log-density of any frame, in float32
 
 
 class PhoneSounds(nn.Module):
@@ -137,7 +138,7 @@ def forward_sum_loss(scores: Tensor, text_lengths: Tensor, frame_lengths: Tensor
         frame_lengths: Frames of each utterance, (B,).
     """
     total = scores.logsumexp(2)  # (B, T)
-    shares = F.pad(scores - total[:, :, None], (1, 0), value=FAR_BELOW).transpose(0, 1)
+    shares = F.pad(scores - total[:, :, None], (1, 0), value=BLANK).transpose(0, 1)
     phones = torch.arange(1, scores.shape[2] + 1, device=scores.device).expand(len(scores), -1)
     lengths = frame_lengths, text_lengths
     paths = F.ctc_loss(shares, phones, *lengths, reduction="none", zero_infinity=True)
