@@ -70,5 +70,10 @@ def test_an_inventory_numbers_what_was_said_and_refuses_the_rest() -> None:
     assert PhoneInventory(**inventory.settings).symbols == inventory.symbols
     with pytest.raises(UserError, match="'kot': needs the phones k, which"):
         inventory.pronounce("kot", "pl")
+    stressed = PhoneInventory(["a", "ˈɔ", "ˌe", "e"])
+    numbers = stressed.numbers(["ˌa", "ɔ", "ˌɔ", "ˈe", "ˌe"])  # with another stress, if need be
+    assert [stressed.symbols[i - 1] for i in numbers] == ["a", "ˈɔ", "ˈɔ", "e", "ˌe"]
+    english = PhoneInventory(["AH1", "B"], "arpabet")
+    assert english.numbers(["AH0", "B"]).tolist() == [1, 2]
     with pytest.raises(UserError, match="list each phone once"):
         PhoneInventory(["a", "a"])

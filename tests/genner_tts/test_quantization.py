@@ -27,7 +27,7 @@ def test_the_experiment_writes_its_tables_and_goes_on(
 
     def run(points: int) -> None:
         quantization(
-            None, out=tmp_path, seeds=[0], steps=6, points=points, n_groups=2, n_stages=2,
+            None, out=tmp_path, seeds=[0, 1], steps=6, points=points, n_groups=2, n_stages=2,
             codebook_size=4,
         )  # fmt: skip
 
@@ -39,10 +39,12 @@ def test_the_experiment_writes_its_tables_and_goes_on(
     assert bits[0] >= bits[-1]
     assert len(found["biased"][0]["kept"]) == 5
     assert len(found["lean"][0]["kept"]) == 2
+    assert len(found["some"][0]["gone"]) == 5
+    assert found["some"][0]["kept"][0] == found["some"][0]["kept"][4]  # the same codebook
     for name in ("curves", "direct", "codebooks"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("models/*/model.safetensors")}
-    assert len(before) == 8
+    assert len(before) == 2 * 9
     run(3)
     assert before == {p: p.stat().st_mtime_ns for p in before}
     with pytest.raises(UserError, match="holds an evaluation with another points"):
@@ -75,7 +77,8 @@ def test_claims_follow_the_numbers() -> None:
     biased = [Biased(0.1, [[0.9, 0.5], [0.5, 0.9]], [[nan, 0.3], [0.4, nan]], [])] * 2
     rates = [Rates(10, 0.3, 10, 0.4, 0.3, 10, 0.5, 0.3)]
     direct = {"as the data vary": [[1.0, 1.0]] + [[0.2, 0.6]] * 5}
-    findings = Findings(NAMES, points, direct, rates, biased, [], [])
+    some = [Biased(0.1, [], [[nan, 0.2], [0.2, nan]], [])] * 2
+    findings = Findings(NAMES, points, direct, rates, biased, [], some, [])
     assert {c.letter: c.held for c in claims_of(findings)} == dict.fromkeys("ABCDEF", True)
     turned = {"as the data vary": [[1.0, 1.0]] + [[0.6, 0.2]] * 5}
     worse = [Rates(10, 0.3, 10, 0.2, 0.3, 10, 0.5, 0.3)]
@@ -84,3 +87,5 @@ def test_claims_follow_the_numbers() -> None:
         direct=turned, encoders=worse, biased=kept, curve=[points[2], points[0]]
     )
     assert {c.letter: c.held for c in claims_of(other)} == dict.fromkeys("ABCDEF", False)
+    alike = [Biased(0.1, [], [[nan, 0.2], [0.5, nan]], [])] * 2  # any codebook draws as much
+    assert not claims_of(findings._replace(some=alike))[5].held

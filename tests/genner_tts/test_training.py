@@ -12,6 +12,7 @@ from emovc.common.emotion_hearing import EmotionHearing
 from emovc.common.errors import UserError
 from emovc.common.speaker import SpeakerEncoder
 from emovc.genner_tts.acoustic import GennerAcoustic
+from emovc.genner_tts.global_style import GlobalStyle
 from emovc.genner_tts.inventory import PhoneInventory
 from emovc.genner_tts.objective import LossWeights, Target, duration_error, losses_of
 from emovc.genner_tts.phonemes import pronounce
@@ -50,6 +51,23 @@ def test_the_rate_rises_to_its_peak_and_falls_with_the_root() -> None:
     assert lit.rate_at(399) == pytest.approx(0.5)
     # The official rule: step^-0.5 256^-0.5 at 2,000 steps.
     assert LitGennerTTS(synthesizer()).lr == pytest.approx((2000 * 256) ** -0.5, rel=2e-3)
+
+
+def test_emotion_vectors_in_deviations_from_the_mean_of_a_corpus() -> None:
+    style, speaker = GlobalStyle(8, 6, 16, "zscore"), torch.zeros(2, 8)
+    vectors = torch.randn(2, 6)
+    heard = torch.randn(50, 6) * torch.tensor([1.0, 2, 3, 4, 5, 6]) + 7
+    before = style(speaker, vectors)[1]  # nothing is known of a corpus yet
+    torch.testing.assert_close(before[:, 0], style.emotion(vectors))
+    style.set_scale(heard)
+    made = style(speaker, heard.mean(0) + heard.std(0) * vectors)[1]
+    torch.testing.assert_close(made, before, atol=1e-5, rtol=1e-5)
+    other = GlobalStyle(8, 6, 16, "zscore")
+    other.load_state_dict(style.state_dict())  # checkpoints carry the scale
+    torch.testing.assert_close(other(speaker, heard[:2])[1], style(speaker, heard[:2])[1])
+    heard[:, 3] = 1.0  # tells nothing
+    style.set_scale(heard)
+    assert style(speaker, heard[:2])[1].isfinite().all()
 
 
 def test_the_phases_begin_at_their_steps() -> None:

@@ -1,10 +1,12 @@
 """The whole way of Genner TTS: aligner, durations, synthesizer, synthesis, export."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
+from tests.integration.commands import Commands
 from tests.integration.genner import MODEL, tts_words, words
 from tests.integration.runs import curve
 
@@ -132,3 +134,19 @@ def test_bad_input_is_refused(
     with pytest.raises(UserError, match=said) as refusal:
         fit_main("fit", tts_words(genner_manifest, genner_aligner, tmp_path / "run", *change))
     assert "\n" not in str(refusal.value)
+
+
+def test_two_processes_train_through_all_phases(
+    commands: Commands, genner_manifest: Path, genner_aligner: Path, tmp_path: Path
+) -> None:
+    """In each phase some parts have no gradient, which the processes must not wait for."""
+    run = tmp_path / "two"
+    more = ["--model.init_args.attention_from=2", "--model.init_args.codes_from=3"]
+    more += ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.init_args.batch_size=2"]
+    more += [f"{MODEL}acoustic.init_args.emo_norm=zscore"]
+    done = commands.run(["fit", *tts_words(genner_manifest, genner_aligner, run, *more)])
+    assert done.returncode == 0, done.output
+    assert all(math.isfinite(value) for value in curve(run, "train/loss").values())
+    assert curve(run, "train/loss_commitment").keys() == {3}
+    style = GennerTTS.from_pretrained(run).acoustic.style
+    assert style.emotion_sd.min() > 0 and not torch.equal(style.emotion_sd, torch.ones(256))

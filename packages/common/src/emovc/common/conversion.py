@@ -22,12 +22,14 @@ class Speech:
         text: Transcript, for models that read it.
         log_f0: Mean and standard deviation of the speaker's ln F0 where they are known; models
             that need them estimate them from the utterances at hand otherwise.
+        language: Language of the text, such as ``en``.
     """
 
     wav: Tensor
     speaker: str | None = None
     text: str | None = None
     log_f0: tuple[float, float] | None = None
+    language: str | None = None
 
 
 def require_audible(reference: Speech) -> None:

@@ -162,7 +162,7 @@ class PairConverter:
         known = self.speakers.get(utterance.speaker)
         log_f0 = (known["log_f0_mean"], known["log_f0_std"]) if known else None
         wav = torch.from_numpy(self.recording(utterance).wav).to(self.device)
-        return Speech(wav, utterance.speaker, utterance.text, log_f0)
+        return Speech(wav, utterance.speaker, utterance.text, log_f0, utterance.language)
 
     def _clip(self, wav: np.ndarray) -> Clip:
         """A waveform (N,) with its log-mel."""

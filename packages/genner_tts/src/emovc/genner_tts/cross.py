@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from emovc.common.evaluate import require_same_settings
-from emovc.common.files import sha256_of
-from emovc.common.pretrained import find_model
 from emovc.genner_tts.quantizer import EmotionQuantizer
 from emovc.genner_tts.spoken_choice import Asked, choose_asked, lambdas_of, read_quantizer
 from emovc.genner_tts.spoken_lines import CONDITIONS, Condition, Line, Stage
@@ -17,7 +15,7 @@ from emovc.genner_tts.spoken_report import Report, Rows, Table, mean_of, two, wr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-JOINT = "all emotions"
+JOINT, SOME = "all emotions", "as many at random"
 
 
 def genner_cross(
@@ -36,13 +34,14 @@ def genner_cross(
 ) -> None:
     """Say test texts with emotion vectors that went through the codebook of another emotion.
 
-    Each vector is quantised by the codebooks of all emotions and by the joint one, at the least, a
-    middle and the largest lambda. Lines that were said before are kept.
+    Each vector is quantised by the codebooks of all emotions, by one of as many recordings drawn
+    at random, and by the joint one, at the least, a middle and the largest lambda. Lines that were
+    said before are kept.
 
     Args:
         run: Run, checkpoint or exported folder of a Genner TTS.
         manifest: Manifest with texts, splits and the emotion vectors that the model takes.
-        quantizers: Folder of ``emovc reproduce quantization``, with its ``only_EMOTION``.
+        quantizers: Folder of ``emovc reproduce quantization``, with its ``only_EMOTION_0``.
         out: Folder for audio, table, figures and page.
         emotions: Emotions to use, neutral among them; by default all.
         speakers: How many speakers.
@@ -56,14 +55,13 @@ def genner_cross(
     """
     stage = Stage(run, manifest, emotions, judges, vocoder, out, noise_scale)
     names, dim = stage.source.emotions, stage.model.emotion.dim
-    books = {name: read_quantizer(quantizers, f"only_{name}", dim) for name in names}
+    books = {name: read_quantizer(quantizers, f"only_{name}_0", dim) for name in names}
+    books[SOME] = read_quantizer(quantizers, "some_0", dim)
     books[JOINT] = read_quantizer(quantizers, "joint_0", dim)
     asked = choose_asked(stage, speakers, references, seed)
-    settings: dict[str, Any] = {
-        "weights": sha256_of(find_model(run)), "manifest": sha256_of(manifest),
-        "quantizers": str(quantizers), "emotions": names, "speakers": speakers,
-        "references": references, "condition": condition, "vocoder": str(vocoder),
-        "judges": str(judges), "noise_scale": noise_scale, "seed": seed,
+    settings = stage.settings | {
+        "quantizers": str(quantizers), "speakers": speakers, "references": references,
+        "condition": condition, "seed": seed,
     }  # fmt: skip
     require_same_settings(out, settings)
     low, _, middle, high = lambdas_of(books[JOINT], 4)
@@ -81,16 +79,15 @@ def cross_lines(
 ) -> list[Line]:
     """What is said: each reference's vector through each codebook, per lambda."""
     lines = []
-    vectors = [stage.vector(reference) for reference, _ in asked]
+    vectors = [stage.vector(one.reference) for one in asked]
     for lam in lams:
-        for (reference, text), vector in zip(asked, vectors, strict=True):
-            row = f"{reference.speaker} {reference.emotion}, {reference.id}"
+        for one, vector in zip(asked, vectors, strict=True):
             for name, book in books.items():
                 made = book(vector[None], lam)
                 about: dict[str, str | float] = {"codebook": name, "lam": lam}
                 about["bits"] = float(made.bits[0])
                 grid, vector_made = f"lambda {lam:.2g}", made.quantized[0]
-                lines.append(Line(grid, row, name, reference, text, vector_made, condition, about))
+                lines.append(Line(grid, one.label, name, *one, vector_made, condition, about))
     return lines
 
 
@@ -103,11 +100,7 @@ def report_of(stage: Stage, rows: Rows, condition: Condition) -> Report:
         for judge in judges:
             title = f"Rise of the codebook's emotion over the joint codebook, lambda {lam:.2g}"
             tables[f"{title}, by {judge}"] = pull_table(own, judge, names)
-    notes = [
-        f"{len({row['reference'] for row in rows})} references of"
-        f" {len({row['speaker'] for row in rows})} speakers; {CONDITIONS[condition]}.",
-        *(f"judge {mark}" for mark in stage.marks()),
-    ]
+    notes = [f"The reference gives: {CONDITIONS[condition]}.", *stage.notes(rows)]
     figures = {"pull.png": draw(rows, judges, names)}
     caption = f"p_{judges[0]}_{names[0]}", ".2f"
     return Report("Genner TTS through codebooks of one emotion", notes, tables, figures, caption)
@@ -131,21 +124,21 @@ def summary(rows: Rows, names: Sequence[str], judges: Sequence[str]) -> Table:
     """What the codebooks do on the whole, per lambda."""
     quality = next((name for name in rows[0] if name.startswith("ovrl_")), None)
     lines: list[Sequence[object]] = [
-        ("lambda", "judge", "pull off the diagonal", "own emotion, own codebook",
-         "own emotion, others", "bits: own, others, joint", "DNSMOS: own, others, joint")
+        ("lambda", "judge", "pull off the diagonal", "own emotion: own codebook, others, random",
+         "bits: own, others, random, joint", "DNSMOS: own, others, random, joint")
     ]  # fmt: skip
     for lam in dict.fromkeys(row["lam"] for row in rows):
         at = [row for row in rows if row["lam"] == lam]
         own = [row for row in at if row["codebook"] == row["emotion"]]
-        joint = [row for row in at if row["codebook"] == JOINT]
-        others = [row for row in at if row not in own and row not in joint]
-        kinds = own, others, joint
+        some, joint = ([r for r in at if r["codebook"] == name] for name in (SOME, JOINT))
+        others = [r for r in at if r["codebook"] not in (r["emotion"], SOME, JOINT)]
+        kinds = own, others, some, joint
         bits = ", ".join(f"{mean_of(kind, 'bits'):.1f}" for kind in kinds)
         heard = ", ".join(two(mean_of(kind, quality)) for kind in kinds) if quality else "–"
         for judge in judges:
             off = [pull_of(at, judge, a, b) for a in names for b in names if a != b]
-            kept = [two(kept_of(kind, judge)) for kind in (own, others)]
-            lines.append((f"{lam:.2g}", judge, two(sum(off) / len(off)), *kept, bits, heard))
+            kept = ", ".join(two(kept_of(kind, judge)) for kind in kinds[:3])
+            lines.append((f"{lam:.2g}", judge, two(sum(off) / len(off)), kept, bits, heard))
     return lines
 
 

@@ -53,10 +53,10 @@ def two_step_lines(
     lines, names = [], stage.source.emotions
     centroids = dict(zip(names, stage.source.centroids, strict=True))
     strong, middle = books.lams
-    for reference, text in asked:
-        vector = stage.vector(reference)
+    for one in asked:
+        vector, source = stage.vector(one.reference), one.reference.emotion
         neutral = quantized(books.only[NEUTRAL], vector, strong)
-        for target in (n for n in names if n not in (NEUTRAL, reference.emotion)):
+        for target in (n for n in names if n not in (NEUTRAL, source)):
             ways = {
                 "as it is": [vector],
                 "straight": [vector, quantized(books.only[target], vector, middle)],
@@ -68,12 +68,11 @@ def two_step_lines(
                 ],
                 "replaced by the middle": [vector, centroids[target]],
             }  # fmt: skip
-            row = f"{reference.speaker} {reference.emotion}, {reference.id}"
             for name, path in ways.items():
                 about: dict[str, str | float] = {"way": name, "target": target}
                 about["path"] = length_of(path)
                 grid = f"{TWO_STEPS}: to {target}"
-                lines.append(Line(grid, row, name, reference, text, path[-1], condition, about))
+                lines.append(Line(grid, one.label, name, *one, path[-1], condition, about))
     return lines
 
 

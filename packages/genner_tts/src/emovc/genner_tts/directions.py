@@ -1,14 +1,11 @@
 """``emovc reproduce genner-directions``: neutral first, several references, mixed emotions."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from emovc.common.errors import UserError
 from emovc.common.evaluate import require_same_settings
-from emovc.common.files import sha256_of
-from emovc.common.pretrained import find_model
 from emovc.genner_tts.direction_lines import Books, mixed_lines, several_lines, two_step_lines
 from emovc.genner_tts.directions_report import report_of
 from emovc.genner_tts.quantization_source import NEUTRAL, open_data, train_quantizer
@@ -43,7 +40,7 @@ def genner_directions(
     Args:
         run: Run, checkpoint or exported folder of a Genner TTS.
         manifest: Manifest with texts, splits and the emotion vectors that the model takes.
-        quantizers: Folder of ``emovc reproduce quantization``, with its ``only_EMOTION``.
+        quantizers: Folder of ``emovc reproduce quantization``, with its ``only_EMOTION_0``.
         out: Folder for audio, table, page, and the codebook of both mixed emotions.
         emotions: Emotions to use, neutral among them; by default all.
         mixed: The two emotions to mix.
@@ -66,12 +63,9 @@ def genner_directions(
     if draws < 2:
         raise UserError(f"draws {draws}: a spread needs 2 or more")
     asked = choose_asked(stage, speakers, 1, seed)
-    settings: dict[str, Any] = {
-        "weights": sha256_of(find_model(run)), "manifest": sha256_of(manifest),
-        "quantizers": str(quantizers), "emotions": names, "mixed": list(mixed),
-        "speakers": speakers, "draws": draws, "condition": condition, "judges": str(judges),
-        "vocoder": str(vocoder), "union_steps": union_steps,
-        "noise_scale": noise_scale, "seed": seed,
+    settings = stage.settings | {
+        "quantizers": str(quantizers), "mixed": list(mixed), "speakers": speakers, "draws": draws,
+        "condition": condition, "union_steps": union_steps, "seed": seed,
     }  # fmt: skip
     require_same_settings(out, settings)
     books = read_books(stage, manifest, quantizers, out, mixed, union_steps, seed)
@@ -94,7 +88,7 @@ def read_books(
 ) -> Books:
     """Codebooks of each emotion, of all, and of both mixed ones, which is trained here."""
     dim, feature = stage.model.emotion.dim, stage.model.emotion.feature
-    only = {n: read_quantizer(quantizers, f"only_{n}", dim) for n in stage.source.emotions}
+    only = {n: read_quantizer(quantizers, f"only_{n}_0", dim) for n in stage.source.emotions}
     joint = read_quantizer(quantizers, "joint_0", dim)
     data = open_data(manifest, feature, list(mixed), seed=seed)
     path = out / "models" / "_".join(mixed)
@@ -104,5 +98,5 @@ def read_books(
 
 def strong_and_middle(joint: EmotionQuantizer) -> tuple[float, float]:
     """Largest lambda that a quantiser was trained for, and the middle one of its range."""
-    low, middle, high = lambdas_of(joint, 3)
+    _, middle, high = lambdas_of(joint, 3)
     return high, middle

@@ -26,11 +26,10 @@ def report_of(stage: Stage, rows: Rows, mixed: Sequence[str]) -> Report:
         "Several references": several_table(second, judges),
         "Mixed emotions": mixed_table(third, judges, mixed),
     }
-    speakers = len({row["speaker"] for row in rows})
     notes = [
-        f"{len(rows)} lines, {speakers} speakers; {CONDITIONS[rows[0]['condition']]}.",
+        f"The reference gives: {CONDITIONS[rows[0]['condition']]}.",
         "Path is the way through the emotion vectors beside the straight one.",
-        *(f"judge {mark}" for mark in stage.marks()),
+        *stage.notes(rows),
     ]
     figures = {"several.png": draw_several(second, judges)}
     caption = f"p_{judges[0]}_{NEUTRAL}", ".2f"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,6 @@ import torch
 from emovc.common.errors import UserError
 from emovc.common.evaluate import require_same_settings
 from emovc.common.files import sha256_of
-from emovc.common.pretrained import find_model
 from emovc.genner_tts.quantization_source import NEUTRAL
 from emovc.genner_tts.quantizer import EmotionQuantizer
 from emovc.genner_tts.spoken_choice import Asked, choose_asked, lambdas_of, read_quantizer
@@ -82,12 +81,10 @@ def genner_drift(
     stage = Stage(run, manifest, emotions, judges, vocoder, out, noise_scale)
     quantizer = read_quantizer(quantizers, "joint_0", stage.model.emotion.dim)
     asked = choose_asked(stage, speakers, references, seed)
-    settings: dict[str, Any] = {
-        "weights": sha256_of(find_model(run)), "manifest": sha256_of(manifest),
+    settings = stage.settings | {
         "quantizer": sha256_of(quantizers / "models" / "joint_0" / "model.safetensors"),
-        "emotions": stage.source.emotions, "speakers": speakers, "references": references,
-        "conditions": chosen, "points": points, "vocoder": str(vocoder), "judges": str(judges),
-        "noise_scale": noise_scale, "seed": seed,
+        "speakers": speakers, "references": references, "conditions": chosen, "points": points,
+        "seed": seed,
     }  # fmt: skip
     require_same_settings(out, settings)
     rows = stage.say(drift_lines(stage, quantizer, asked, chosen, points))
@@ -104,18 +101,17 @@ def drift_lines(
 ) -> list[Line]:
     """What is said: each reference's vector as it is, then at rising lambda, per condition."""
     lines = []
-    for reference, text in asked:
-        vector = stage.vector(reference)
+    for one in asked:
+        vector = stage.vector(one.reference)
         ladder = [(PLAIN, vector, {"lam": 0.0, "kept": 1.0})]
         for lam in lambdas_of(quantizer, points):
             made = quantizer(vector[None], lam)
             kept = float(torch.cosine_similarity(made.quantized, vector[None])[0])
             about = {"lam": lam, "bits": float(made.bits[0]), "kept": kept}
             ladder.append((f"{lam:.2g}", made.quantized[0], about))
-        row = f"{reference.speaker} {reference.emotion}, {reference.id}"
         for condition in conditions:
             lines += [
-                Line(CONDITIONS[condition], row, column, reference, text, v, condition, about)
+                Line(CONDITIONS[condition], one.label, column, *one, v, condition, about)
                 for column, v, about in ladder
             ]
     return lines
@@ -133,14 +129,8 @@ def report_of(stage: Stage, rows: Rows, conditions: Sequence[Condition]) -> Repo
             title = f"Probability of the own emotion / of neutral by {judge} ({condition})"
             tables[title] = probability_table(own, judge, stage.source.emotions)
         figures[f"{condition}.png"] = draw(own, judges, stage.source.emotions)
-    notes = [
-        f"{len({row['reference'] for row in rows})} references of"
-        f" {len({row['speaker'] for row in rows})} speakers, a text of another sentence each.",
-        *(f"judge {mark}" for mark in stage.marks()),
-    ]
-    return Report(
-        "Genner TTS at rising lambda", notes, tables, figures, (f"p_{judges[0]}_neutral", ".2f")
-    )
+    caption = f"p_{judges[0]}_{NEUTRAL}", ".2f"
+    return Report("Genner TTS at rising lambda", stage.notes(rows), tables, figures, caption)
 
 
 def trend_table(rows: Rows, judges: Sequence[str]) -> Table:

@@ -1,5 +1,6 @@
 """Batches of stored embeddings, without their audio."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +35,7 @@ class EmbeddingDataModule(L.LightningDataModule):
         manifest: Manifest with splits, as ``emovc prepare`` writes it.
         feature: Stored feature, by name.
         emotions: Canonical emotions to use; by default all.
+        share: Share of the training utterances, drawn at random once, to use.
         weights: How much more often utterances of an emotion are drawn in training than those of
             the emotions not named, for codebooks that lean towards it; by default every utterance
             is drawn once an epoch.
@@ -59,6 +61,7 @@ class EmbeddingDataModule(L.LightningDataModule):
         manifest: Path,
         feature: str = "emotion2vec",
         emotions: list[str] | None = None,
+        share: float = 1.0,
         weights: dict[str, float] | None = None,
         min_utterances: int = 50,
         frames: int | None = None,
@@ -70,6 +73,7 @@ class EmbeddingDataModule(L.LightningDataModule):
         self.manifest = Path(manifest)
         self.feature = feature
         self.emotions = emotions
+        self.share = share
         self.weights = weights or {}
         self.min_utterances = min_utterances
         self.frames = frames
@@ -78,6 +82,8 @@ class EmbeddingDataModule(L.LightningDataModule):
         self.seed = seed
         if batch_size < 1 or min_utterances < 1 or (frames is not None and frames < 1):
             raise UserError("data: batch_size, min_utterances and frames must be 1 or more")
+        if not 0 < share <= 1:
+            raise UserError(f"data.share {share}: must be above 0, and 1 at most")
         if any(weight <= 0 for weight in self.weights.values()):
             raise UserError("data.weights: must be above 0; leave emotions out by data.emotions")
 
@@ -94,6 +100,7 @@ class EmbeddingDataModule(L.LightningDataModule):
         wanted = [u for u in rows if self.emotions is None or u.emotion in self.emotions]
         self.utterances = [u for u in wanted if u.split not in (None, "unused")]
         self._require_enough()
+        self.utterances = self._drawn_share(self.utterances)
         read = self.read_values(self.utterances)
         least = self.frames or 1
         self.utterances = [u for u in self.utterances if len(read[u.id]) >= least]
@@ -174,6 +181,14 @@ class EmbeddingDataModule(L.LightningDataModule):
             return rng.permutation(len(rows))
         share = np.array([self.weights.get(u.emotion or "", 1.0) for u in rows])
         return rng.choice(len(rows), len(rows), p=share / share.sum())
+
+    def _drawn_share(self, utterances: list[Utterance]) -> list[Utterance]:
+        """Utterances of which the training part is cut to ``share``."""
+        train = [u for u in utterances if u.split == "train"]
+        count = math.ceil(self.share * len(train))
+        order = np.random.default_rng([self.seed, 1]).permutation(len(train))
+        out = {train[i].id for i in order[count:]}
+        return [u for u in utterances if u.id not in out]
 
     def _read(self, store: FeatureStore, utterance: Utterance) -> np.ndarray:
         """Rows of an utterance, or their mean."""

@@ -10,10 +10,13 @@ from emovc.common.errors import UserError
 from emovc.genner_tts.phonemes import Alphabet, Pronunciation, pronounce
 
 PAD = 0
+MARKS, LEVELS = "ˈˌ", "012"  # of stress: before IPA's vowels, after ARPABET's
 
 
 class PhoneInventory:
     """Numbers phones from 1 on; 0 is padding.
+
+    A vowel that is known with another stress only is taken for that one.
 
     Args:
         symbols: Phones in the order of their numbers.
@@ -63,7 +66,7 @@ class PhoneInventory:
             UserError: A phone is unknown.
         """
         self.require(phones, "the phones")
-        return torch.tensor([self._numbers[phone] for phone in phones])
+        return torch.tensor([self._number(phone) for phone in phones])
 
     def require(self, phones: Sequence[str], what: str) -> None:
         """Refuse phones that are not in the inventory.
@@ -75,9 +78,20 @@ class PhoneInventory:
         Raises:
             UserError: One is unknown.
         """
-        unknown = sorted({phone for phone in phones if phone not in self._numbers})
+        unknown = sorted({phone for phone in phones if self._number(phone) is None})
         if unknown:
             raise UserError(
                 f"{what}: needs the phones {' '.join(unknown)}, which the training texts don't"
                 " have; use other words, or train on more sentences of this language"
             )
+
+    def _number(self, phone: str) -> int | None:
+        """Number of a phone, or of the same with another stress."""
+        if self.alphabet == "arpabet":
+            bare = phone.rstrip(LEVELS)
+            likes = [f"{bare}{level}" for level in LEVELS]
+        else:
+            bare = phone.lstrip(MARKS)
+            likes = [bare, *(f"{mark}{bare}" for mark in MARKS)]
+        known = [self._numbers[like] for like in (phone, *likes) if like in self._numbers]
+        return known[0] if known else None

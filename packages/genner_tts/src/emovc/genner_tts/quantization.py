@@ -47,7 +47,7 @@ def quantization(
     codebook_size: int = 32,
     lam_range: tuple[float, float] = (1e-4, 1.0),
 ) -> None:
-    """Train joint, one-emotion and dominated codebooks, and measure over lambda.
+    """Train codebooks of all emotions, of one, and of some recordings, and measure over lambda.
 
     Quantisers that were trained before are kept, so a run that was stopped goes on.
 
@@ -56,7 +56,7 @@ def quantization(
         feature: Stored feature.
         out: Folder for quantisers, tables, figures, CSV and JSON.
         emotions: Emotions to use, neutral among them; by default all.
-        seeds: Seeds of the joint quantisers, over which curves are averaged; by default 0, 1, 2.
+        seeds: Seeds of the quantisers, over which all is averaged; by default 0, 1, 2.
         steps: Training steps of each quantiser.
         points: Lambdas of the curves, evenly spaced in log lambda.
         n_groups: Groups of the quantisers.
@@ -82,33 +82,41 @@ def quantization(
     require_same_settings(out, settings)
 
     def trained(
-        name: str, seed: int, only: list[str] | None, weights: dict[str, float] | None = None
-    ) -> EmotionQuantizer:
-        data = open_data(manifest, feature, only, weights, seed)
-        return train_quantizer(data, sizes, steps, seed, out / "models" / name)
+        name: str, only: list[str] | None, share: float = 1, weights: dict[str, float] | None = None
+    ) -> list[EmotionQuantizer]:
+        found = []
+        for seed in chosen:
+            data = open_data(manifest, feature, only, share, weights, seed)
+            found.append(
+                train_quantizer(data, sizes, steps, seed, out / "models" / f"{name}_{seed}")
+            )
+        return found
 
     dominant = source.emotions[1 : 1 + N_DOMINATED]
-    trios = Quantizers(
-        [trained(f"joint_{seed}", seed, emotions) for seed in chosen],
-        [trained(f"only_{name}", chosen[0], [name]) for name in source.emotions],
-        [trained(f"mostly_{name}", chosen[0], emotions, {name: DOMINANCE}) for name in dominant],
+    kinds = Quantizers(
+        trained("joint", emotions),
+        [trained(f"only_{name}", [name]) for name in source.emotions],
+        [trained(f"mostly_{name}", emotions, weights={name: DOMINANCE}) for name in dominant],
+        trained("some", emotions, 1 / len(source.emotions)),
     )
     lams = np.geomspace(*lam_range, points).tolist()
-    write_report(out, find(trios, source, lams, dominant), settings)
+    write_report(out, find(kinds, source, lams, dominant), settings)
 
 
 class Quantizers(NamedTuple):
-    """What was trained.
+    """What was trained, in each case one per seed.
 
     Attributes:
-        joint: On all emotions, one per seed.
+        joint: On all emotions.
         biased: On one emotion each, in the order of the source.
         lean: On all emotions, one of them drawn more often.
+        some: On recordings of all emotions, drawn at random, as many as of one.
     """
 
     joint: list[EmotionQuantizer]
-    biased: list[EmotionQuantizer]
-    lean: list[EmotionQuantizer]
+    biased: list[list[EmotionQuantizer]]
+    lean: list[list[EmotionQuantizer]]
+    some: list[EmotionQuantizer]
 
 
 def find(
@@ -137,6 +145,7 @@ def find(
         compare_encoders(quantizers.joint[0], source.test.vectors, rates),
         [pull(quantizers.biased, source, lam) for lam in three],
         [pull(quantizers.lean, source, lam) for lam in three],
+        [pull([quantizers.some] * len(source.emotions), source, lam) for lam in three],
         dominant,
     )
 
@@ -220,19 +229,21 @@ def direct_reduction(source: Source, clean: Probe) -> dict[str, list[list[float]
 
 
 @torch.no_grad()
-def pull(quantizers: Sequence[EmotionQuantizer], source: Source, lam: float) -> Biased:
+def pull(quantizers: Sequence[Sequence[EmotionQuantizer]], source: Source, lam: float) -> Biased:
     """Where codebooks draw each emotion at one lambda.
 
     Args:
-        quantizers: One for each emotion of the corpus, or for its first emotions but neutral.
+        quantizers: For each emotion of the corpus, or for its first emotions but neutral, those
+            that differ in their seed, over which is averaged.
         source: The corpus.
         lam: Weight of the rate.
     """
     first = 0 if len(quantizers) == len(source.emotions) else 1
     kept, gone, arrived = [], [], []
-    for k, quantizer in enumerate(quantizers, first):
-        moved = look_at(source, quantizer(source.test.vectors, lam).quantized)
-        kept.append(by_emotion(source, moved.raw))
-        gone.append(by_emotion(source, moved.progress[:, k]))
-        arrived.append(by_emotion(source, moved.nearest == k))
+    for k, seeds in enumerate(quantizers, first):
+        moved = [look_at(source, one(source.test.vectors, lam).quantized) for one in seeds]
+        kept.append(by_emotion(source, torch.stack([m.raw for m in moved]).mean(0)))
+        gone.append(by_emotion(source, torch.stack([m.progress[:, k] for m in moved]).mean(0)))
+        nearest = torch.stack([(m.nearest == k).float() for m in moved])
+        arrived.append(by_emotion(source, nearest.mean(0)))
     return Biased(lam, kept, gone, arrived)

@@ -101,10 +101,13 @@ def _biased(found: Findings) -> Claim:
     """F: codebooks of one emotion keep it and pull the others from the start."""
     kept = [np.argmax(row) == k for k, row in enumerate(found.biased[-1].kept)]
     gone = np.array([b.gone for b in (found.biased[0], found.biased[-1])])
+    chance = np.array([b.gone for b in (found.some[0], found.some[-1])])
     text = (
         f"a codebook of one emotion keeps it best ({sum(kept)} of {len(kept)} at the largest"
         " lambda) and pulls the others from the least lambda on: share of the way"
         f" {np.nanmin(gone[0]):.2f} to {np.nanmax(gone[0]):.2f} there, {np.nanmin(gone[1]):.2f} to"
-        f" {np.nanmax(gone[1]):.2f} at the largest"
+        f" {np.nanmax(gone[1]):.2f} at the largest; through codebooks of as many recordings at"
+        f" random {np.nanmean(chance[0]):.2f} and {np.nanmean(chance[1]):.2f} on average"
     )
-    return Claim("F", bool(all(kept) and np.nanmin(gone[0]) > 0.1), text)
+    pulled = np.nanmin(gone[0]) > 0.1 and np.nanmin(gone[0] - chance[0]) > 0
+    return Claim("F", bool(all(kept) and pulled), text)

@@ -51,6 +51,8 @@ class Findings(NamedTuple):
         encoders: A common lambda beside other ways to spend bits.
         biased: Codebooks of one emotion each, in the order of ``emotions``, at three lambdas.
         lean: Joint codebooks with a dominant emotion, at three lambdas.
+        some: Codebooks of as many recordings, of any emotion, as one emotion has; rows are the
+            emotions that the others may move towards.
         dominant: The dominant emotions.
     """
 
@@ -60,4 +62,5 @@ class Findings(NamedTuple):
     encoders: list[Rates]
     biased: list[Biased]
     lean: list[Biased]
+    some: list[Biased]
     dominant: list[str]

@@ -1,14 +1,13 @@
 """Tables and files of the quantisation experiment."""
 
-import csv
-import io
 import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from emovc.common.files import write_json, write_text
+from emovc.common.csv_text import csv_text
+from emovc.common.files import without_nan, write_json, write_text
 from emovc.common.markdown import markdown_table
 from emovc.common.pictures import save_figure
 from emovc.genner_tts.quantization_claims import Claim, claims_of
@@ -91,6 +90,8 @@ def _tables(found: Findings) -> Iterator[str]:
         yield from _pull(one, "codebook of", found.emotions, found.emotions)
     for one in found.lean:
         yield from _pull(one, "codebook with ten times as much", found.dominant, found.emotions)
+    for one in found.some:
+        yield from _pull(one, "codebook of as many at random, to", found.emotions, found.emotions)
 
 
 def _pull(
@@ -115,27 +116,17 @@ def _cell(value: float) -> str:
 
 def _plain(found: Findings) -> dict[str, Any]:
     """Findings as JSON takes them."""
-    return found._asdict() | {
-        "curve": [p._asdict() for p in found.curve],
-        "encoders": [r._asdict() for r in found.encoders],
-        "biased": [_no_nan(b) for b in found.biased],
-        "lean": [_no_nan(b) for b in found.lean],
-    }
-
-
-def _no_nan(one: Biased) -> dict[str, Any]:
-    """JSON has no NaN."""
-    gone = [[None if math.isnan(v) else v for v in row] for row in one.gone]
-    return one._asdict() | {"gone": gone}
+    lists = ("curve", "encoders", "biased", "lean", "some")
+    records = {name: [one._asdict() for one in getattr(found, name)] for name in lists}
+    return without_nan(found._asdict() | records)
 
 
 def _csv(found: Findings) -> str:
     """One line per lambda, measure and emotion."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["lambda", "bits", "distortion", "measure", "emotion", "value"])
-    for p in found.curve:
-        for measure, values in p.measures.items():
-            for emotion, value in zip(found.emotions, values, strict=True):
-                writer.writerow([p.lam, p.bits, p.distortion, measure, emotion, value])
-    return buffer.getvalue()
+    lines = [
+        [p.lam, p.bits, p.distortion, measure, emotion, value]
+        for p in found.curve
+        for measure, values in p.measures.items()
+        for emotion, value in zip(found.emotions, values, strict=True)
+    ]
+    return csv_text(["lambda", "bits", "distortion", "measure", "emotion", "value"], lines)

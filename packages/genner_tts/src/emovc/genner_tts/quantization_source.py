@@ -54,14 +54,15 @@ def open_data(
     manifest: Path | None,
     feature: str,
     emotions: list[str] | None,
+    share: float = 1.0,
     weights: dict[str, float] | None = None,
     seed: int = 0,
 ) -> EmbeddingDataModule:
     """Stored embeddings of a manifest, or synthetic ones without a manifest."""
     if manifest is None:
         # The corpus is the same for all quantisers, whose seeds differ.
-        return SyntheticDataModule(emotions=emotions, weights=weights, seed=0)
-    return EmbeddingDataModule(manifest, feature, emotions, weights, seed=seed)
+        return SyntheticDataModule(emotions=emotions, share=share, weights=weights, seed=0)
+    return EmbeddingDataModule(manifest, feature, emotions, share, weights, seed=seed)
 
 
 def read_source(data: EmbeddingDataModule) -> Source:

@@ -1,6 +1,7 @@
 """Which recordings and texts the experiments on synthesised emotion take."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +24,18 @@ class Asked(NamedTuple):
     reference: Utterance
     text: Utterance
 
+    @property
+    def label(self) -> str:
+        """Heading of its row."""
+        return f"{self.reference.speaker} {self.reference.emotion}, {self.reference.id}"
+
 
 def choose_asked(stage: Stage, speakers: int, references: int, seed: int) -> list[Asked]:
-    """References of every emotion by some speakers, each with a text of another sentence.
+    """References of every emotion by some speakers, each with another sentence of its language.
 
     Args:
         stage: The synthesizer and its corpus.
-        speakers: How many speakers, in the order of their names.
+        speakers: How many speakers, of the corpora in turn, in the order of their names.
         references: How many recordings of each emotion and speaker.
         seed: Of the choice.
 
@@ -48,14 +54,26 @@ def choose_asked(stage: Stage, speakers: int, references: int, seed: int) -> lis
             " that the model can say; give a number from 1 to that, and 1 reference at least"
         )
     found = []
-    for speaker in complete[:speakers]:
+    for speaker in in_turn(complete, {u.speaker: u.corpus for u in rows})[:speakers]:
         for emotion in emotions:
             own = [u for u in rows if u.speaker == speaker and u.emotion == emotion]
             for i in rng.permutation(len(own))[:references]:
-                others = [u for u in rows if u.text != own[i].text]
+                tongue = [u for u in rows if u.language == own[i].language]
+                others = [u for u in tongue if u.text != own[i].text]
                 text = others[rng.integers(len(others))] if others else own[i]
                 found.append(Asked(own[i], text))
     return found
+
+
+def in_turn(speakers: Sequence[str], corpora: Mapping[str, str]) -> list[str]:
+    """Speakers in an order in which their corpora take turns."""
+    place: Counter[str] = Counter()
+    keys = {}
+    for speaker in speakers:
+        corpus = corpora[speaker]
+        keys[speaker] = (place[corpus], corpus)
+        place[corpus] += 1
+    return sorted(speakers, key=keys.__getitem__)
 
 
 def read_quantizer(folder: Path, name: str, dim: int) -> EmotionQuantizer:
@@ -63,7 +81,7 @@ def read_quantizer(folder: Path, name: str, dim: int) -> EmotionQuantizer:
 
     Args:
         folder: What was written there.
-        name: Such as ``joint_0`` or ``only_sad``.
+        name: Such as ``joint_0`` or ``only_sad_0``.
         dim: Size of the emotion vectors.
 
     Raises:

@@ -1,7 +1,5 @@
 """Lines of the experiments on synthesised emotion: said, judged, and kept as they are done."""
 
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,12 +13,13 @@ from emovc.common.control import prosody
 from emovc.common.conversion import Speech
 from emovc.common.convert import load_vocoder, read_speech, vocode
 from emovc.common.errors import UserError
-from emovc.common.files import short_hash, write_text
+from emovc.common.files import read_json, sha256_of, short_hash, without_nan, write_json
 from emovc.common.judges.emotion import HeardEmotion
 from emovc.common.judging import Goal
 from emovc.common.manifest import Utterance
 from emovc.common.metrics import analyse
 from emovc.common.panel import Panel, read_judges
+from emovc.common.pretrained import find_model
 from emovc.common.progress import progress
 from emovc.common.wav import write_wav
 from emovc.genner_tts.embedding_data import EmbeddingDataModule
@@ -77,8 +76,11 @@ class Stage:
         emotions: Emotions of the experiment, neutral among them; by default all.
         judges: YAML file of judges; by default the quick panel.
         vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
-        out: Folder of audio and ``rows.jsonl``.
+        out: Folder of ``parts/`` (rows) and ``audio/``.
         noise_scale: Standard deviation of the post-net's noise.
+
+    Attributes:
+        settings: What every line depends on.
 
     Raises:
         UserError: Something of it can't be used, or no judge hears emotions.
@@ -107,19 +109,31 @@ class Stage:
             raise UserError("judges: none of them recognises emotions; see docs/judges.md")
         self.noise_scale = noise_scale
         self.vocoder = load_vocoder(vocoder, self.model.frontend, "cpu")
+        self.settings: dict[str, Any] = {
+            "weights": sha256_of(find_model(run)), "manifest": sha256_of(manifest),
+            "emotions": self.source.emotions, "judges": str(judges), "vocoder": str(vocoder),
+            "noise_scale": noise_scale,
+        }  # fmt: skip
         self._heard: dict[str, dict[str, Any]] = {}
+        self._voices: dict[tuple[str, ...], Tensor] = {}
 
-    def marks(self) -> list[str]:
-        """What every table must say of the judges."""
+    def notes(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What every table must say of its speech and its judges."""
         corpora = sorted({u.corpus for u in self.data.of_split("test")})
         record = self.panel.record(corpora, self.model)
-        said = [f"{one['name']}: {'; '.join(one['marks']) or 'no marks'}" for one in record]
-        return [*said, *self.panel.left_out]
+        n_references = len({row["reference"] for row in rows})
+        n_speakers = len({row["speaker"] for row in rows})
+        return [
+            f"{len(rows)} lines, {n_references} references of {n_speakers} speakers;"
+            " the texts are of other sentences.",
+            *(f"judge {j['name']}: {'; '.join(j['marks']) or 'no marks'}" for j in record),
+            *self.panel.left_out,
+        ]
 
     def speech(self, utterance: Utterance) -> Speech:
         """A recording with its text."""
         read = read_speech(utterance.path, self.rate)
-        return Speech(read.wav, text=utterance.text)
+        return Speech(read.wav, text=utterance.text, language=utterance.language)
 
     def vector(self, utterance: Utterance) -> Tensor:
         """Emotion vector (E,) of a recording."""
@@ -127,24 +141,13 @@ class Stage:
 
     def say(self, lines: Sequence[Line]) -> list[dict[str, Any]]:
         """Rows of the result, in order; those of an earlier call are read, not made again."""
-        path = self.out / "rows.jsonl"
-        done: dict[str, dict[str, Any]] = {}
-        kept = path.read_text(encoding="utf-8") if path.is_file() else ""
-        whole, _, cut = kept.rpartition("\n")  # a kill may have cut the last one off
-        for text in whole.splitlines():
-            row = json.loads(text)
-            done[row["key"]] = row
-        if cut:
-            write_text(path, f"{whole}\n" if whole else "")
-        (self.out / "audio").mkdir(parents=True, exist_ok=True)
-        todo = [line for line in lines if line.key not in done]
-        with path.open("a", encoding="utf-8") as file:
-            for line in progress(todo, "saying", len(todo)):
-                row = self._measured(line)
-                done[line.key] = row
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-        return [done[line.key] for line in lines]
+        rows = []
+        for line in progress(lines, "saying", len(lines)):
+            part = self.out / "parts" / f"{line.key}.json"
+            if not part.exists():
+                write_json(part, without_nan(self._measured(line)))
+            rows.append(read_json(part))
+        return rows
 
     @torch.no_grad()
     def _measured(self, line: Line) -> dict[str, Any]:
@@ -168,7 +171,7 @@ class Stage:
         row |= named("heard_cosine_", names, self.near(self.model.emotion(wav)))
         said = sum(phone not in SILENCES for phone in spoken.phones)
         analysis = analyse(wav.numpy(), self.rate)
-        row |= {name: finite(value) for name, value in prosody(analysis).items()}
+        row |= prosody(analysis)
         row |= {"phones_per_s": said / analysis.seconds}
         row |= {"energy_db": float(analysis.energy_db.mean())}
         return row | self._judged(line, wav.numpy())
@@ -181,19 +184,30 @@ class Stage:
     def _style(self, line: Line) -> StyleRequest:
         """What the reference gives."""
         if line.condition == "centroid":
-            return StyleRequest(voice=self._neutral(line), levels=(), emotion=line.emotion)
+            return StyleRequest(levels=(), emotion=line.emotion, speaker=self._neutral(line))
         own = [self.speech(line.reference)]
         levels = None if line.condition == "full" else ()
         return StyleRequest(own, levels=levels, emotion=line.emotion)
 
-    def _neutral(self, line: Line) -> list[Speech]:
-        """Neutral training speech of the reference's speaker."""
+    def _neutral(self, line: Line) -> Tensor:
+        """Vector (S,) of the neutral speech of the reference's speaker.
+
+        Training speech is taken where there is some, else that of the test part.
+
+        Raises:
+            UserError: There is none beside the reference.
+        """
         speaker = line.reference.speaker
-        rows = [u for u in self.data.of_split("train") if u.speaker == speaker]
-        rows = [u for u in rows if u.emotion == NEUTRAL][:N_NEUTRAL]
+        parts = [self.data.of_split("train"), self.data.of_split("test")]
+        own = [u for part in parts for u in part if u.speaker == speaker and u != line.reference]
+        rows = [u for u in own if u.emotion == NEUTRAL][:N_NEUTRAL]
         if not rows:
-            raise UserError(f"speaker {speaker}: has no neutral training speech to take a voice of")
-        return [self.speech(u) for u in rows]
+            raise UserError(f"speaker {speaker}: has no neutral speech to take a voice of")
+        ids = tuple(u.id for u in rows)
+        if ids not in self._voices:
+            voice = [self.speech(u) for u in rows]
+            self._voices[ids] = self.model.speaker_vector(StyleRequest(voice=voice))
+        return self._voices[ids]
 
     def _judged(self, line: Line, wav: np.ndarray) -> dict[str, Any]:
         """Metrics of the judges, and the posteriors of those that recognise emotions."""
@@ -206,7 +220,7 @@ class Stage:
             among=tuple(self.source.emotions),
         )  # fmt: skip
         verdict, _ = self.panel.judge(heard, {"source": own, "target": own}, goal)
-        row: dict[str, Any] = {name: finite(value) for name, value in verdict.metrics.items()}
+        row: dict[str, Any] = dict(verdict.metrics)
         for judge in self.readers:
             told, names = heard[judge.name], self.source.emotions
             if isinstance(told, HeardEmotion):
@@ -225,8 +239,3 @@ class Stage:
 def named(prefix: str, names: Iterable[str], values: Iterable[float]) -> dict[str, float]:
     """Values by prefixed names."""
     return {f"{prefix}{name}": float(v) for name, v in zip(names, values, strict=True)}
-
-
-def finite(value: float) -> float | None:
-    """A number, ``None`` where there is none."""
-    return float(value) if math.isfinite(value) else None

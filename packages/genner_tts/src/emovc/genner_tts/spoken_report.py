@@ -1,7 +1,5 @@
 """What an experiment on synthesised emotion leaves: rows, tables, figures, a page to listen to."""
 
-import csv
-import io
 import sys
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -10,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from emovc.common.csv_text import csv_of_records
 from emovc.common.files import write_json, write_text
 from emovc.common.markdown import markdown_table
-from emovc.common.page import write_page
+from emovc.common.page import html_table, write_page
 from emovc.common.pictures import save_figure
 
 if TYPE_CHECKING:
@@ -55,11 +54,11 @@ def write_spoken(out: Path, name: str, rows: Rows, report: Report, settings: Any
     write_text(out / f"{name}.md", text + "\n")
     tables = {title: [list(map(str, line)) for line in t] for title, t in report.tables.items()}
     write_json(out / f"{name}.json", {"settings": settings, "tables": tables, "rows": list(rows)})
-    write_text(out / f"{name}.csv", table_of_rows(rows))
+    write_text(out / f"{name}.csv", csv_of_records(rows))
     for file, figure in report.figures.items():
         save_figure(figure, out / file)
     grids = dict.fromkeys(str(row["grid"]) for row in rows)
-    html = [html_table(title, table) for title, table in report.tables.items()]
+    html = [f"<h2>{escape(title)}</h2>{html_table(t)}" for title, t in report.tables.items()]
     html += [
         f'<img src="{escape(f)}" alt="{escape(f)}" style="max-width: 100%">' for f in report.figures
     ]
@@ -68,26 +67,6 @@ def write_spoken(out: Path, name: str, rows: Rows, report: Report, settings: Any
     ]
     write_page(out / "index.html", report.title, report.notes, html, [])
     sys.stdout.write(f"\n{text}\n\n{out / 'index.html'}\n")
-
-
-def table_of_rows(rows: Rows) -> str:
-    """All rows as CSV; columns that a row lacks stay empty."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(dict(row) for row in rows)
-    return text.getvalue()
-
-
-def html_table(title: str, table: Table) -> str:
-    """A table with its caption."""
-    head, *body = [[escape(str(cell)) for cell in line] for line in table]
-    lines = ["".join(f"<th>{cell}</th>" for cell in head)]
-    for first, *others in body:
-        lines.append(f"<th>{first}</th>" + "".join(f'<td class="number">{c}</td>' for c in others))
-    inside = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<h2>{escape(title)}</h2><div class="scroll"><table>{inside}</table></div>'
 
 
 def audio_grid(title: str, rows: Rows, caption: tuple[str, str]) -> str:

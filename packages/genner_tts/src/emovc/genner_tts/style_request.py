@@ -26,6 +26,7 @@ class StyleRequest:
         levels: Levels of local style; by default all that can be used: those with trained codes,
             and without the texts of the recordings only that of frames.
         emotion: Emotion vector, (E,), in place of the references'.
+        speaker: Speaker vector, (S,), in place of the voice's.
     """
 
     references: Sequence[Speech] = ()
@@ -33,6 +34,7 @@ class StyleRequest:
     local: Sequence[Speech] = ()
     levels: Sequence[Level] | None = None
     emotion: Tensor | None = None
+    speaker: Tensor | None = None
 
 
 class Spoken(NamedTuple):

@@ -30,6 +30,7 @@ def synthesize(
     out: Path,
     language: str | None = None,
     reference_text: list[str] | None = None,
+    reference_language: str | None = None,
     voice: list[Path] | None = None,
     local: LocalStyleUse = "all",
     quantizer: Path | None = None,
@@ -48,8 +49,9 @@ def synthesize(
         reference: Recordings whose emotion, prosody and voice are taken.
         out: File to write.
         language: Language of the text, such as ``en`` or ``pl``; by default the model's.
-        reference_text: What is said in each reference, in the same language; without it only
-            their prosody per frame is taken.
+        reference_text: What is said in each reference; without it only their prosody per frame
+            is taken.
+        reference_language: Language of those texts; by default that of the text.
         voice: Recordings whose voice is taken instead; with neutral ones of the same speaker the
             voice carries no emotion.
         local: Prosody to take: of frames, phones and words as far as they are known, of frames
@@ -70,7 +72,7 @@ def synthesize(
     codes = None if quantizer is None else EmotionQuantizer.from_pretrained(quantizer).to(device)
     voice_of_mels, rate = load_vocoder(vocoder, model.frontend, device), model.frontend.sample_rate
     style = StyleRequest(
-        read_references(reference, reference_text, rate, device),
+        read_references(reference, reference_text, reference_language, rate, device),
         [read_speech(path, rate, device) for path in voice or []],
         levels=LEVELS[local],
     )
@@ -83,7 +85,11 @@ def synthesize(
 
 
 def read_references(
-    paths: list[Path], texts: list[str] | None, sample_rate: int, device: str
+    paths: list[Path],
+    texts: list[str] | None,
+    language: str | None,
+    sample_rate: int,
+    device: str,
 ) -> list[Speech]:
     """References with their texts.
 
@@ -96,7 +102,7 @@ def read_references(
         )
     said: list[str | None] = [None] * len(paths) if texts is None else list(texts)
     return [
-        replace(read_speech(path, sample_rate, device), text=text)
+        replace(read_speech(path, sample_rate, device), text=text, language=language)
         for path, text in zip(paths, said, strict=True)
     ]
 

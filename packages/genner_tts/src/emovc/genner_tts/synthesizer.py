@@ -40,7 +40,7 @@ class GennerTTS(nn.Module):
         emotion: What hears the emotion of references.
         aligner: Aligns references with their texts, for the levels of phones and words.
         alphabet: What phones are written in.
-        language: Language of the texts of conversions.
+        language: Language of texts where nothing else is said.
         duration_scale: Factor on durations in conversions; 2 is half as fast.
         noise_scale: Standard deviation of the flow's noise in conversions.
 
@@ -116,7 +116,8 @@ class GennerTTS(nn.Module):
             )
         style = StyleRequest(target.references, voice=[source])
         scales = self.duration_scale, self.noise_scale
-        return self.synthesise(source.text, self.language, style, None, 0.0, *scales, seed).mel
+        language = source.language or self.language
+        return self.synthesise(source.text, language, style, None, 0.0, *scales, seed).mel
 
     @torch.no_grad()
     def synthesise(
@@ -134,7 +135,7 @@ class GennerTTS(nn.Module):
 
         Args:
             text: What to say.
-            language: Its language, such as ``en``, and that of the recordings' texts.
+            language: Its language, such as ``en``, and that of recordings' texts that name none.
             style: Where voice, emotion and prosody are from.
             quantizer: Quantises the emotion vector first.
             lam: The quantiser's lambda.
@@ -153,7 +154,7 @@ class GennerTTS(nn.Module):
         if quantizer is not None:
             quantized = quantizer(emotion[None], lam)
             emotion, bits = quantized.quantized[0], float(quantized.bits[0])
-        speaker = self.speaker_vector(style.voice or style.references)
+        speaker = self.speaker_vector(style)
         local = style.local or style.references
         levels = self._levels(local, style.levels)
         references = [self._reference(speech, language, levels) for speech in local]
@@ -183,13 +184,16 @@ class GennerTTS(nn.Module):
             return style.emotion
         return torch.stack([self.emotion(s.wav) for s in _audible(style.references)]).mean(0)
 
-    def speaker_vector(self, voice: Sequence[Speech]) -> Tensor:
-        """Mean d-vector of recordings at unit length, (S,), as training takes a speaker's.
+    def speaker_vector(self, style: StyleRequest) -> Tensor:
+        """Speaker vector (S,) that is asked for: a mean of unit length, as training takes it.
 
         Raises:
-            UserError: There is no recording, or one is silent.
+            UserError: There is neither a vector nor a recording, or one is silent.
         """
-        vectors = torch.stack([self.speaker(s.wav[None])[0] for s in _audible(voice)])
+        if style.speaker is not None:
+            return style.speaker
+        voice = _audible(style.voice or style.references)
+        vectors = torch.stack([self.speaker(s.wav[None])[0] for s in voice])
         return nn.functional.normalize(vectors.mean(0), dim=0)
 
     def _levels(self, local: Sequence[Speech], asked: Sequence[Level] | None) -> Sequence[Level]:
@@ -217,7 +221,8 @@ class GennerTTS(nn.Module):
         mask = mel.new_ones(1, mel.shape[2])
         if speech.text is None or self.aligner is None or not {"phone", "word"} & set(levels):
             return Reference(mel, mask)
-        said = self.aligner.phones.inventory.pronounce(speech.text, language)
+        own = speech.language or language
+        said = self.aligner.phones.inventory.pronounce(speech.text, own)
         mel2ph = phones_of_frames(self.aligner.align(speech.wav, said)[None])
         words = torch.tensor(said.units, device=mel2ph.device) + 1
         return Reference(mel, mask, mel2ph, words[mel2ph - 1])

@@ -21,6 +21,7 @@ class SyntheticDataModule(EmbeddingDataModule):
         per_emotion: Training utterances of each emotion.
         held_out: Validation utterances of each emotion, and test utterances.
         emotions: Emotions to use; by default all.
+        share: Share of the training utterances, drawn at random once, to use.
         weights: See :class:`~emovc.genner_tts.embedding_data.EmbeddingDataModule`.
         batch_size: Utterances per batch and device.
         seed: Seed of embeddings and order; linked to ``seed_everything``.
@@ -32,13 +33,15 @@ class SyntheticDataModule(EmbeddingDataModule):
         per_emotion: int = 1500,
         held_out: int = 200,
         emotions: list[str] | None = None,
+        share: float = 1.0,
         weights: dict[str, float] | None = None,
         batch_size: int = 512,
         seed: int = 0,
     ) -> None:
         super().__init__(
-            Path("synthetic"), "synthetic", emotions, weights, batch_size=batch_size, seed=seed
-        )
+            Path("synthetic"), "synthetic", emotions, share, weights,
+            batch_size=batch_size, seed=seed,
+        )  # fmt: skip
         self.dim = dim
         self.per_emotion = per_emotion
         self.held_out = held_out

@@ -100,7 +100,8 @@ class TextDataModule(SpeechDataModule):
         spoken = [u for u in self.utterances if u.id in self.pronunciations]
         constants = {PHONES: self._kept(spoken, self._numbers)}
         if self.durations is not None:
-            constants[DURATIONS] = self._kept(spoken, self._durations_of(self.durations))
+            said = [u for u in spoken if u.id in constants[PHONES]]
+            constants[DURATIONS] = self._kept(said, self._durations_of(self.durations))
         self.utterances = [u for u in spoken if all(u.id in part for part in constants.values())]
         constants[WORDS] = {
             u.id: torch.tensor(self.pronunciations[u.id].units) + 1 for u in self.utterances

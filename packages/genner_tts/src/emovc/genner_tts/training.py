@@ -19,12 +19,12 @@ from emovc.genner_tts.synthesizer import GennerTTS
 from emovc.genner_tts.text_data import DURATIONS, PHONES, WORDS, TextDataModule
 from emovc.genner_tts.timeline import phones_of_frames
 from emovc.genner_tts.tts_preparation import (
-    f0_statistics,
     load_aligner,
     load_quantizer,
     partly_quantised,
     require_features,
     require_frames,
+    take_statistics,
 )
 
 
@@ -60,8 +60,7 @@ class LitGennerTTS(L.LightningModule):
         warmup_steps: Steps in which it is reached; then it falls with the root of the step.
         quantizer: Folder of an emotion quantiser; some utterances then train with quantised
             emotion vectors.
-        quantised_share: Share of utterances that do, each with a lambda of its own, log-uniform
-            over the quantiser's range.
+        quantised_share: Share of utterances that do, each with a lambda drawn for it.
 
     Raises:
         UserError: The phases are out of order, or a share is none.
@@ -128,7 +127,7 @@ class LitGennerTTS(L.LightningModule):
             load_aligner(model.aligner, self.aligner, data.durations)
         if not model.phones.filled:
             model.phones.fill(data.inventory)
-            model.acoustic.pitch.scale.set(*f0_statistics(data))
+            take_statistics(model.acoustic, data, model.emotion.feature)
         if self.quantizer is not None:
             self._quantizer = [load_quantizer(self.quantizer, model.emotion.dim, self.device)]
 
@@ -153,6 +152,8 @@ class LitGennerTTS(L.LightningModule):
             if aligned.style.perplexity is not None:
                 self.log(f"train/perplexity_{level}", aligned.style.perplexity)
         self.log("train/loss", loss.detach(), prog_bar=True)
+        if self.trainer.world_size > 1:  # processes wait for gradients of parts that are off too
+            loss = loss + 0 * sum(p.sum() for p in self.model.acoustic.parameters())
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -166,14 +167,13 @@ class LitGennerTTS(L.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Tensor]]:
         """The decoder's log-mel (M, T) of each utterance, with true durations and F0."""
         out, _, _ = self._run(batch, batch.features[self.model.emotion.feature])
-        mels, counts = out.mel * self.model.log_unit, out.mask.sum(1).int().tolist()
-        return [{"log_mel": mel[:, :n]} for mel, n in zip(mels, counts, strict=True)]
+        pairs = zip(out.mel * self.model.log_unit, out.mask.sum(1).int().tolist(), strict=True)
+        return [{"log_mel": mel[:, :n]} for mel, n in pairs]
 
     def configure_optimizers(self) -> Any:
         """AdamW of the acoustic model, with the rate of :meth:`rate_at`."""
-        optimizer = torch.optim.AdamW(
-            self.model.acoustic.parameters(), self.lr, betas=(0.9, 0.98), weight_decay=0
-        )
+        weights = self.model.acoustic.parameters()
+        optimizer = torch.optim.AdamW(weights, self.lr, betas=(0.9, 0.98), weight_decay=0)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_at)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
@@ -182,7 +182,7 @@ class LitGennerTTS(L.LightningModule):
         return min((step + 1) / self.warmup_steps, math.sqrt(self.warmup_steps / (step + 1)))
 
     def phase_at(self, step: int) -> Phase:
-        """Which parts of local style are on at a step."""
+        """What is on at a step."""
         return Phase(step >= self.attention_from, step >= self.codes_from)
 
     @property

@@ -10,6 +10,7 @@ from torch import Tensor
 from emovc.common.errors import UserError
 from emovc.common.features.store import FeatureStore
 from emovc.common.weights import load_exactly, weights_hash
+from emovc.genner_tts.acoustic import GennerAcoustic
 from emovc.genner_tts.aligner import Aligner
 from emovc.genner_tts.durations_file import read_durations
 from emovc.genner_tts.quantizer import EmotionQuantizer
@@ -78,6 +79,24 @@ def load_quantizer(source: str, dim: int, device: torch.device) -> EmotionQuanti
             f" emotion vectors have {dim}; train one on the same feature"
         )
     return quantizer.requires_grad_(False).to(device)
+
+
+def take_statistics(acoustic: GennerAcoustic, data: TextDataModule, feature: str) -> None:
+    """Give the model the F0 of the training part, and its emotion vectors' scale if it asks.
+
+    Args:
+        acoustic: The model.
+        data: The corpus.
+        feature: Stored feature with the emotion vectors.
+
+    Raises:
+        UserError: Nothing is voiced.
+    """
+    acoustic.pitch.scale.set(*f0_statistics(data))
+    if acoustic.style.emo_norm == "zscore":
+        store, rows = data.stores[feature], data.of_split("train")
+        means = np.stack([store.get(u.sha256).mean(0) for u in rows])
+        acoustic.style.set_scale(torch.from_numpy(means))
 
 
 def f0_statistics(data: TextDataModule) -> tuple[float, float]:
