@@ -11,6 +11,7 @@ import torch
 from tests.genner_tts.quantizers import DIM, fitted
 
 from emovc.common.errors import UserError
+from emovc.common.export import export
 from emovc.common.features.store import ShardWriter, store_folder
 from emovc.common.fit import cli
 from emovc.common.manifest import Utterance, write_manifest
@@ -69,6 +70,11 @@ def test_a_run_learns_and_goes_on_exactly_where_it_was_broken_off(tmp_path: Path
     assert model.pretrained and model.codebooks.filled
     made = model(torch.randn(3, 16), 1e-2)
     assert torch.equal(model.decode(made.indices), made.quantized)
+    export(tmp_path / "whole", tmp_path / "exported")
+    assert "none: it takes embeddings" in (tmp_path / "exported" / "README.md").read_text()
+    exported = EmotionQuantizer.from_pretrained(tmp_path / "exported")
+    vectors = torch.randn(5, 16)
+    assert torch.equal(exported(vectors, 1e-2).indices, model(vectors, 1e-2).indices)
 
 
 def test_frames_train_too() -> None:

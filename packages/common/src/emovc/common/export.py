@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 from torch import nn
@@ -26,7 +25,7 @@ A `{kind}` made by emovc.
 | split | {split_id} |
 | steps | {steps} |
 | seed | {seed} |
-| mel | {mel_id}: {mel} |
+| mel | {mel} |
 | code | {commit} |
 
 Loading:
@@ -51,17 +50,22 @@ def export(run: Path, folder: Path) -> None:
     """
     path = find_checkpoint(run)
     checkpoint = read_checkpoint(path)
-    network: Any = load_checkpoint(path, nn.Module)
+    network = load_checkpoint(path, nn.Module)
     if (folder / "model.safetensors").exists():
         raise UserError(f"{folder}: holds a model; choose another folder")
-    frontend, kind = network.frontend, type(network)
+    frontend, kind = getattr(network, "frontend", None), type(network)
+    mel = {} if frontend is None else {"mel_id": frontend.mel_id}
+    heard = "none: it takes embeddings"
+    if frontend is not None:
+        settings = ", ".join(f"{k} {v}" for k, v in frontend.settings.items())
+        heard = f"{frontend.mel_id}: {settings}"
     record = {
         "corpus": "unknown",
         "split_id": "unknown",
         "seed": "unknown",
         "commit": "unknown",
         **checkpoint.get("record", {}),
-        "mel_id": frontend.mel_id,
+        **mel,
         "steps": int(checkpoint["global_step"]),
     }
     config = {"model": checkpoint["hyper_parameters"]["model"], **record}
@@ -70,7 +74,7 @@ def export(run: Path, folder: Path) -> None:
         kind=kind.__name__,
         module=".".join(kind.__module__.split(".")[:2]),
         folder=folder.name,
-        mel=", ".join(f"{k} {v}" for k, v in frontend.settings.items()),
+        mel=heard,
         **record,
     )
     write_text(folder / "README.md", card)

@@ -16,6 +16,7 @@ from emovc.genner_tts.search import Chosen, Prior, Search, beam_search, greedy_s
 from emovc.genner_tts.tables import TablePrior
 
 PriorKind = Literal["network", "tables"]
+WEIGHTS = Path(__file__).parent / "weights"
 
 
 class Quantized(NamedTuple):
@@ -119,12 +120,14 @@ class EmotionQuantizer(nn.Module):
         """Load a quantiser; the result is in evaluation mode.
 
         Args:
-            path: Exported folder, run, or checkpoint.
+            path: Exported folder, run, or checkpoint; or ``emotion``, the one that is shipped, for
+                the vectors of the shipped emotion encoder.
 
         Raises:
             UserError: There is no quantiser, or it is damaged.
         """
-        return load_network(Path(path), cls)
+        shipped = WEIGHTS / f"quantizer_{path}"
+        return load_network(shipped if shipped.is_dir() else Path(path), cls)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write ``config.yaml`` and ``model.safetensors``, each atomically.
