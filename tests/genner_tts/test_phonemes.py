@@ -4,7 +4,8 @@ import pytest
 
 from emovc.common.errors import UserError
 from emovc.genner_tts.inventory import PhoneInventory
-from emovc.genner_tts.phonemes import EDGE, pronounce
+from emovc.genner_tts.pauses import EDGE
+from emovc.genner_tts.phonemes import pronounce
 
 pytest.importorskip("espeakng_loader")
 

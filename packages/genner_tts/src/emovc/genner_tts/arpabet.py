@@ -4,7 +4,7 @@ import re
 from functools import cache
 
 from emovc.common.errors import UserError
-from emovc.genner_tts.phonemes import PAUSES
+from emovc.genner_tts.pauses import PAUSES
 
 TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|\d+(?:[.,]\d+)*|[^\w\s]")
 

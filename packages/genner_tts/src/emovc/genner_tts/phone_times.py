@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from emovc.common.phones import Phone
+from emovc.genner_tts.pauses import SILENCES
 from emovc.genner_tts.phone_matching import matched, spoken_phones
-from emovc.genner_tts.phonemes import EDGE, PAUSES, Pronunciation
+from emovc.genner_tts.phonemes import Pronunciation
 
-SILENCES = frozenset({EDGE, *PAUSES.values()})  # phones of a pronunciation that aren't said
 LEAST_MATCHED = 0.6
 
 

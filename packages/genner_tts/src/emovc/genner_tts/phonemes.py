@@ -7,15 +7,11 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from emovc.common.errors import UserError
+from emovc.genner_tts.pauses import EDGE, PAUSES
 
 SYNCHRONOUS, IPA, UTF8 = 2, 0x02, 1  # of espeak-ng's speak_lib.h
 SEPARATOR = "_"
-EDGE = "#"  # silence before and after a text
 CLOSING = " \"'”’»)]"
-PAUSES = {
-    ",": ",", ";": ",", ":": ",", "-": ",", "–": ",", "—": ",", "，": ",", "、": ",",
-    ".": ".", "…": ".", "。": ".", "?": "?", "？": "?", "!": "!", "！": "!",
-}  # fmt: skip
 VOICES = {"en": "en-us", "zh": "cmn", "pt": "pt-br"}  # where espeak-ng's name is another
 SCRIPTS = {  # first word of the Unicode names of a language's letters; LATIN for all others
     "ru": "CYRILLIC", "uk": "CYRILLIC", "bg": "CYRILLIC", "sr": "CYRILLIC", "el": "GREEK",

@@ -23,7 +23,7 @@ from emovc.common.pretrained import find_model
 from emovc.common.progress import progress
 from emovc.common.wav import write_wav
 from emovc.genner_tts.embedding_data import EmbeddingDataModule
-from emovc.genner_tts.phone_times import SILENCES
+from emovc.genner_tts.pauses import SILENCES
 from emovc.genner_tts.quantization_source import NEUTRAL, Source, read_source
 from emovc.genner_tts.style_request import StyleRequest
 from emovc.genner_tts.synthesizer import GennerTTS
@@ -102,7 +102,8 @@ class Stage:
         data = EmbeddingDataModule(manifest, self.model.emotion.feature, chosen, min_utterances=1)
         self.source: Source = read_source(data)
         self.data, self.out = data, out
-        listed, left_out = read_judges(judges, [self.model.language])
+        spoken = {u.language for u in data.of_split("test") if u.language}
+        listed, left_out = read_judges(judges, spoken or {self.model.language})
         self.panel = Panel(listed, self.rate, left_out)
         self.readers = [j for j in listed if hasattr(j, "emotions")]
         if not self.readers:
