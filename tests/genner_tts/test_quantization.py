@@ -12,7 +12,7 @@ from emovc.genner_tts import quantization_source
 from emovc.genner_tts.quantization import quantization
 from emovc.genner_tts.quantization_claims import claims_of
 from emovc.genner_tts.quantization_findings import Biased, Findings, Point
-from emovc.genner_tts.quantization_measures import Rates, look_at
+from emovc.genner_tts.quantization_measures import Probe, Rates, by_emotion, look_at
 from emovc.genner_tts.quantization_source import Embedded, Source
 from emovc.genner_tts.synthetic_data import SyntheticDataModule
 
@@ -65,6 +65,16 @@ def test_progress_is_the_share_of_the_way_between_centroids() -> None:
     assert moved.raw[1] == pytest.approx(1)
 
 
+def test_probes_count_only_what_they_could_know() -> None:
+    vectors = torch.cat([torch.randn(20, 4) + 5, torch.randn(20, 4) - 5])
+    probe = Probe(vectors, ["ann"] * 20 + ["bob"] * 20)
+    hits = probe.hits(torch.tensor([[5.0] * 4, [5.0] * 4, [-5.0] * 4]), ["ann", "eve", "ann"])
+    assert hits.tolist()[::2] == [1, 0] and hits[1].isnan()
+    test = Embedded(torch.eye(3), torch.tensor([0, 0, 1]), ["ann", "eve", "ann"])
+    source = Source(test, test, NAMES, torch.eye(3), torch.zeros(3))
+    assert by_emotion(source, hits) == [1, 0]  # the stranger counts for nothing
+
+
 def test_claims_follow_the_numbers() -> None:
     first = {"raw": [0.9, 0.9], "at_neutral": [1.0, 0.0], "progress": [0.0, 0.0], "clean": [1, 1]}
     middle = first | {"clean": [1.0, 0.9]}
@@ -75,7 +85,7 @@ def test_claims_follow_the_numbers() -> None:
     ]
     nan = float("nan")
     biased = [Biased(0.1, [[0.9, 0.5], [0.5, 0.9]], [[nan, 0.3], [0.4, nan]], [])] * 2
-    rates = [Rates(10, 0.3, 10, 0.4, 0.3, 10, 0.5, 0.3)]
+    rates = [Rates(10, 0.3, 10, 0.4, 0.3, 10, 0.5, 0.3), Rates(4, 0.6, 4, 0.7, 0.6, 0, 1, 1.1)]
     direct = {"as the data vary": [[1.0, 1.0]] + [[0.2, 0.6]] * 5}
     some = [Biased(0.1, [], [[nan, 0.2], [0.2, nan]], [])] * 2
     findings = Findings(NAMES, points, direct, rates, biased, [], some, [])

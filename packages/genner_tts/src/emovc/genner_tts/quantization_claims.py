@@ -88,7 +88,8 @@ def _direct(found: Findings) -> Claim:
 def _encoders(found: Findings) -> Claim:
     """E: a common lambda beats equal bits and greedy allocation."""
     gains = [1 - r.fixed_at_bisected / r.bisected for r in found.encoders]
-    greedy = [1 - r.fixed_at_greedy / r.greedy for r in found.encoders]
+    coded = [r for r in found.encoders if r.greedy_bits > 0]  # at 0 bits there is no choice
+    greedy = [1 - r.fixed_at_greedy / r.greedy for r in coded]
     text = (
         "one lambda for all beats targets for each at equal bits: distortion lower by"
         f" {100 * min(gains):.0f} to {100 * max(gains):.0f} % than bisection per item, by"

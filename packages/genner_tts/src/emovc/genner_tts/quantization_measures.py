@@ -52,9 +52,9 @@ def look_at(source: Source, made: Tensor) -> Moved:
 
 
 def by_emotion(source: Source, values: Tensor) -> list[float]:
-    """Mean over the test items of each emotion, (E,)."""
+    """Mean over the test items of each emotion that have a value, (E,)."""
     own = source.test.emotion
-    return [float(values[own == i].float().mean()) for i in range(len(source.emotions))]
+    return [float(values[own == i].float().nanmean()) for i in range(len(source.emotions))]
 
 
 class Probe:
@@ -74,8 +74,9 @@ class Probe:
         self._fitted.fit(vectors.numpy(), np.asarray(labels))
 
     def hits(self, vectors: Tensor, labels: Sequence[int | str]) -> Tensor:
-        """Whether each embedding (N, D) is recognised, (N,)."""
-        return torch.from_numpy(self._fitted.predict(vectors.numpy()) == np.asarray(labels)).float()
+        """Whether each embedding (N, D) is recognised, (N,); NaN for labels it never saw."""
+        found = self._fitted.predict(vectors.numpy()) == np.asarray(labels)
+        return torch.from_numpy(np.where(np.isin(labels, self._fitted.classes_), found, np.nan))
 
 
 def emotion_probe(part: Embedded, vectors: Tensor | None = None) -> Probe:
