@@ -110,12 +110,21 @@ def test_the_model_converts_what_has_a_text_and_is_exported(
         model.synthesise(TEXT, "en", StyleRequest())
 
 
-def test_evaluation_reads_the_texts(
+def test_from_fit_by_synthesis_and_evaluation_to_an_export_that_does_the_same(
     genner_run: Path, genner_manifest: Path, tmp_path: Path
 ) -> None:
-    evaluate(genner_run, genner_manifest, tmp_path, "train", pairs=2, accelerator="cpu")
-    rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
-    assert rows["model"]["mcd_db"]["n"] == 2
+    exported = tmp_path / "exported"
+    export(genner_run, exported)
+    reference = [next(u.path for u in read_manifest(genner_manifest) if u.emotion == "sad")]
+    sounds, scores = [], []
+    for name, model in (("run", genner_run), ("folder", exported)):
+        synthesize(model, TEXT, reference, tmp_path / f"{name}.wav", "en")
+        sounds.append((tmp_path / f"{name}.wav").read_bytes())
+        out = tmp_path / name
+        evaluate(model, genner_manifest, out, "train", pairs=2, accelerator="cpu")
+        scores.append(json.loads((out / "summary.json").read_text())["rows"]["model"])
+    assert sounds[0] == sounds[1]
+    assert scores[0] == scores[1] and scores[0]["mcd_db"]["n"] == 2
 
 
 @pytest.mark.parametrize(
