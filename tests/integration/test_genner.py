@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,11 @@ def test_the_model_converts_what_has_a_text_and_is_exported(
     mel = model.convert(known, EmotionTarget([known]))
     assert mel.shape[0] == 80 and mel.isfinite().all()
     assert model.frontend.log_floor <= mel.min()
+    model.language = "pl"  # recordings know better
+    told = replace(known, language="en")
+    assert torch.equal(model.convert(told, EmotionTarget([told])), mel)
+    with pytest.raises(UserError, match="language xx: is unknown"):
+        model.convert(told, EmotionTarget([replace(known, language="xx")]))
     with pytest.raises(UserError, match="reads the source's text.*give --text TEXT"):
         model.convert(source, EmotionTarget([source]))
     out = tmp_path / "said.wav"
