@@ -100,4 +100,4 @@ def mean_of(rows: Rows, name: str) -> float:
 
 def two(value: float) -> str:
     """A number with two digits after the point, a dash for none."""
-    return "–" if np.isnan(value) else f"{value:.2f}"
+    return "–" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}"  # no -0.00
