@@ -90,6 +90,7 @@ def test_claims_follow_the_numbers() -> None:
     some = [Biased(0.1, [], [[nan, 0.2], [0.2, nan]], [])] * 2
     findings = Findings(NAMES, points, direct, rates, biased, [], some, [])
     assert {c.letter: c.held for c in claims_of(findings)} == dict.fromkeys("ABCDEF", True)
+    assert all(type(c.held) is bool for c in claims_of(findings))  # JSON takes no numpy's
     turned = {"as the data vary": [[1.0, 1.0]] + [[0.6, 0.2]] * 5}
     worse = [Rates(10, 0.3, 10, 0.2, 0.3, 10, 0.5, 0.3)]
     kept = [Biased(0.1, [[0.5, 0.9], [0.5, 0.9]], [[nan, 0.05], [0.4, nan]], [])] * 2

@@ -52,7 +52,7 @@ def _directed(found: Findings) -> Claim:
         f" {100 * min(shares):.0f} to {100 * max(shares):.0f} % of each; share of the way"
         f" {np.mean(way[0]):.2f} to {np.mean(way[1]):.2f}"
     )
-    return Claim("B", min(shares) > 0.5 and np.mean(way[1]) > np.mean(way[0]), text)
+    return Claim("B", bool(min(shares) > 0.5 and np.mean(way[1]) > np.mean(way[0])), text)
 
 
 def _recall(found: Findings) -> Claim:
