@@ -1,8 +1,7 @@
 """Numbers that the authors' code gives for the same weights and inputs, in float64.
 
-The inputs are computed in float32, as those of the printed figures were; their last bits differ
-between CPUs, and with them the figures by up to 1e-7. Where the bits are the same, so are all 8
-printed decimals.
+The inputs are computed in float32, as those of the printed figures were. The last bits of float32
+sines differ between CPUs, which shows in two of the figures' 8 decimals.
 """
 
 from typing import TypeVar
@@ -20,7 +19,7 @@ from emovc.genner_tts.transformer import MelDecoder, TextEncoder, sinusoidal_pos
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 B, T, N, DIM = 2, 60, 12, 256
-TOL = 5e-7
+TOL, LAST_BIT = 6e-9, 2e-7
 MASK = torch.ones(B, T, dtype=torch.float64)
 UNITS = torch.ones(B, N, dtype=torch.float64)
 
@@ -64,14 +63,16 @@ def shifted(module: MelDecoder | PitchPredictor) -> Tensor:
     return x
 
 
-def check(found: Tensor, mean: float, std: float, first: list[float], last: float) -> None:
+def check(
+    found: Tensor, mean: float, std: float, first: list[float], last: float, tol: float = TOL
+) -> None:
     """Compare with the printed figures, of 8 decimals."""
     flat = found.detach().flatten()
     figures = [flat.mean(), flat.std(), *flat[:3], flat[-1]]
     torch.testing.assert_close(
         torch.stack(figures).double(),
         torch.tensor([mean, std, *first, last], dtype=torch.float64),
-        atol=TOL,
+        atol=tol,
         rtol=0,
     )
 
@@ -115,10 +116,10 @@ def test_duration_predictor() -> None:
 def test_pitch_predictors() -> None:
     agnostic = filled(PitchPredictor())
     found = agnostic(shifted(agnostic), MASK)
-    check(found, 1.36395162, 0.07970033, [1.42676673, 1.29871549, 1.40839395], 1.35215180)
+    check(found, 1.36395162, 0.07970033, [1.42676673, 1.29871549, 1.40839395], 1.35215180, LAST_BIT)
     specific = filled(PitchPredictor(n_layers=3, dropout=0.1))
     found = specific(shifted(specific), MASK)
-    check(found, 1.38020734, 0.08843352, [1.67026427, 1.5168585, 1.62871197], 1.42847872)
+    check(found, 1.38020734, 0.08843352, [1.67026427, 1.5168585, 1.62871197], 1.42847872, LAST_BIT)
 
 
 def test_local_style() -> None:
@@ -150,7 +151,7 @@ def keys() -> Tensor:
 
 def test_keys() -> None:
     first = [1.55096394, 1.12791543, -0.16076948]
-    check(keys(), 0.00818291, 1.28135391, first, -1.36698150)
+    check(keys(), 0.00818291, 1.28135391, first, -1.36698150, LAST_BIT)
 
 
 def test_aligner() -> None:
@@ -163,7 +164,7 @@ def test_forced_aligner() -> None:
     # The authors' windows are float32, so their figures are.
     inputs = [x.float() for x in (hidden(), MASK, keys(), UNITS)]
     out, weights = filled(StyleAligner()).float()(*inputs, True)
-    check(out, 0.00307697, 0.09994452, [0.20921594, -0.01052838, 0.15176167], 0.04461665)
+    check(out, 0.00307697, 0.09994452, [0.20921594, -0.01052838, 0.15176167], 0.04461665, 1e-7)
     assert guided_attention_loss(weights, MASK, UNITS).item() == pytest.approx(0.014428, abs=TOL)
 
 

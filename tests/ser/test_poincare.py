@@ -35,10 +35,10 @@ def points(n: int, c: float = 1.0, seed: int = 0) -> Tensor:
     return vectors(n, 0.7, seed=seed) / c**0.5
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 4e-6), (DOUBLE, 1e-12)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1.7e-6), (DOUBLE, 1e-12)])
 @pytest.mark.parametrize("c", [0.1, 1.0, 4.0])
 def test_log_undoes_exp(c: float, dtype: torch.dtype, tolerance: float) -> None:
-    # At the norm of 2 the inverse of tanh magnifies rounding by cosh(2)^2 = 14.
+    # At the norm of 2 the inverse of tanh magnifies rounding, of 1.2e-7, by cosh(2)^2 = 14.
     v = vectors(200, 2.0 / c**0.5, dtype)
     torch.testing.assert_close(log0(exp0(v, c), c), v, rtol=0, atol=tolerance / c**0.5)
 
