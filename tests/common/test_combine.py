@@ -100,3 +100,23 @@ def test_features_that_all_corpora_have_come_along(tmp_path: Path) -> None:
     combine(paths, tmp_path / "a" / "both.jsonl")  # beside one of them, whose store grows
     store = open_store(tmp_path / "a" / "features", "f0")
     assert all(row.sha256 in store for row in utterances("b", 2, 2))
+
+
+def test_statistics_are_of_the_last_call_and_a_store_may_lack_files(tmp_path: Path) -> None:
+    paths = [tmp_path / name / "manifest.jsonl" for name in "ab"]
+    for path, corpus in zip(paths, ("a", "b"), strict=True):
+        rows = utterances(corpus, 2, 4)
+        write_manifest(path, rows)
+        writer = ShardWriter(store_folder(path.parent / "features", "f0", {}), "f0", {})
+        for i, row in enumerate(rows):
+            writer.add(row.sha256, np.full((3, 1), 100.0 * (i + 1)))
+        writer.flush()
+    out = tmp_path / "both"
+    said = []
+    for fold in (0, 1):  # other speakers are trained on
+        combine(paths, out / "manifest.jsonl", folds=2, fold=fold)
+        said.append(read_json(out / "speakers.json"))
+    assert said[0] != said[1]
+    write_manifest(paths[1], utterances("b", 2, 6))  # F0 of the new files was not extracted
+    combine(paths, tmp_path / "more" / "manifest.jsonl")
+    assert not (tmp_path / "more" / "speakers.json").exists()

@@ -56,9 +56,14 @@ def _gather(folders: Sequence[Path], out: Path, rows: Sequence[Utterance]) -> No
     features, path = out / "features", out / "speakers.json"
     names = gather_features([folder / "features" for folder in folders], features)
     pitch = [name for name in names if name.rpartition("-")[0] == "f0"]
-    if len(pitch) == 1:
-        found = speaker_statistics(rows, open_store(features, pitch[0]))
-        write_json(path, found | (read_json(path) if path.exists() else {}))
+    if len(pitch) != 1:
+        return
+    f0 = open_store(features, pitch[0])
+    if any(u.sha256 not in f0 for u in rows):
+        return
+    beside = any(out.resolve() == folder.resolve() for folder in folders) and path.exists()
+    own = read_json(path) if beside else {}  # what a corpus says of its own speakers stays
+    write_json(path, speaker_statistics(rows, f0) | own)
 
 
 def by_fold(

@@ -54,18 +54,16 @@ def export(run: Path, folder: Path) -> None:
     if (folder / "model.safetensors").exists():
         raise UserError(f"{folder}: holds a model; choose another folder")
     frontend, kind = getattr(network, "frontend", None), type(network)
-    mel = {} if frontend is None else {"mel_id": frontend.mel_id}
-    heard = "none: it takes embeddings"
+    mel = "none: it takes embeddings"
     if frontend is not None:
-        settings = ", ".join(f"{k} {v}" for k, v in frontend.settings.items())
-        heard = f"{frontend.mel_id}: {settings}"
+        mel = f"{frontend.mel_id}: " + ", ".join(f"{k} {v}" for k, v in frontend.settings.items())
     record = {
         "corpus": "unknown",
         "split_id": "unknown",
         "seed": "unknown",
         "commit": "unknown",
         **checkpoint.get("record", {}),
-        **mel,
+        "mel_id": getattr(frontend, "mel_id", None),
         "steps": int(checkpoint["global_step"]),
     }
     config = {"model": checkpoint["hyper_parameters"]["model"], **record}
@@ -74,7 +72,7 @@ def export(run: Path, folder: Path) -> None:
         kind=kind.__name__,
         module=".".join(kind.__module__.split(".")[:2]),
         folder=folder.name,
-        mel=heard,
+        mel=mel,
         **record,
     )
     write_text(folder / "README.md", card)

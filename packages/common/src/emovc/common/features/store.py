@@ -161,6 +161,8 @@ def open_store(root: Path, name: str) -> FeatureStore:
 def gather_features(roots: Sequence[Path], out: Path) -> list[str]:
     """Copy the shards of the features that all of ``roots`` hold, made alike, to one store.
 
+    Shards never change, so those that are there already are not copied again.
+
     Args:
         roots: Roots of stores.
         out: Root of the store to write; it may be one of them.
@@ -174,7 +176,8 @@ def gather_features(roots: Sequence[Path], out: Path) -> list[str]:
         for folder in (root / name for root in roots if root.resolve() != out.resolve()):
             # The values before their index, which makes a shard count.
             for path in sorted(folder.iterdir(), key=lambda p: p.suffix != ".npy"):
-                if path.suffix in (".npy", ".json") and not path.name.startswith("."):
-                    with atomic_path(out / name / path.name) as temporary:
+                place = out / name / path.name
+                if path.suffix in (".npy", ".json") and path.name[0] != "." and not place.exists():
+                    with atomic_path(place) as temporary:
                         shutil.copyfile(path, temporary)
     return common
