@@ -18,6 +18,7 @@ from emovc.common.disentanglement_tables import (
     tables,
 )
 from emovc.common.files import without_nan, write_json, write_text
+from emovc.common.markdown import markdown_table
 from emovc.common.page import Sample, html_table, write_page
 from emovc.common.pictures import save_figure
 from emovc.common.probes import READERS
@@ -77,8 +78,7 @@ def to_markdown(report: Report) -> str:
     """All tables, and what is missing."""
     parts = []
     for table in tables(report):
-        lines = [table.head, ["---"] * len(table.head), *table.rows]
-        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        text = markdown_table([table.head, *table.rows])
         parts.append(f"## {table.title}\n\n{text}\n\n{table.note}")
     gaps = "\n".join(f"* {gap}" for gap in report.gaps) or "* nothing"
     parts.append(f"## What is missing\n\n{gaps}")

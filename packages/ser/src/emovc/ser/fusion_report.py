@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from emovc.common.csv_text import csv_text
+from emovc.common.markdown import markdown_table
 from emovc.ser.fusion_cells import COLUMNS, Column
 from emovc.ser.fusion_summary import GROUPS, Gain, Row
 from emovc.ser.recognition import MEASURES
@@ -40,7 +41,7 @@ def to_markdown(
         ]
         if lines:
             head = ["representations", "HYFuse above", "UAR, pooled [95 % interval]"]
-            parts.append(f"## {protocol} folds: gain of HYFuse\n\n{_table(head, lines)}")
+            parts.append(f"## {protocol} folds: gain of HYFuse\n\n{markdown_table([head, *lines])}")
     parts += ordering(rows)
     parts.append("; ".join(f"{name} {value}" for name, value in settings.items()))
     return "\n\n".join([*parts, *(["\n".join(f"- {note}" for note in notes)] if notes else [])])
@@ -134,9 +135,4 @@ def _matrix(rows: Sequence[Row], measure: str) -> str:
             f"{v.mean:.3f} ± {v.sd:.3f} [{v.low:.3f}, {v.high:.3f}]" if v else "" for v in found
         ]
         lines.append([groups[name], name, *texts])
-    return _table(["group", "representations", *COLUMNS.values()], lines)
-
-
-def _table(head: list[str], lines: Sequence[list[str]]) -> str:
-    rule = ["---"] * len(head)
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *lines])
+    return markdown_table([["group", "representations", *COLUMNS.values()], *lines])

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from emovc.common.csv_text import csv_text
+from emovc.common.markdown import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,16 +47,16 @@ def to_markdown(results: Results) -> str:
     """The nine rows of each model, the printed numbers beside them."""
     columns = [(m, c) for m in _models(results) for c in _corpora(results)]
     head = ["no.", "C", "R", "P", *(f"{m}, {c}" for m, c in columns), *PRINTED_HEADS]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     for row, keep in ROWS.items():
         marks = [("x" if f in keep else "-") for f in ROWS[2] or ()] if keep is not None else []
         cells = [_cell(_of(results, m, row).get(c)) for m, c in columns]
         printed = [f"{value:.2f}" for value in PRINTED[row]]
         lines.append([str(row), *(marks or ["original", "", ""]), *cells, *printed])
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return (
-        f"UAR in %, with 95 % intervals over test speakers\n\n{table}\n\nThe printed numbers are of"
-        " other corpora: compare the order of the rows, not the values."
+        "UAR in %, with 95 % intervals over test speakers\n\n"
+        f"{markdown_table(lines)}\n\nThe printed numbers are of other corpora: compare the order of"
+        " the rows, not the values."
     )
 
 

@@ -4,6 +4,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from emovc.common.csv_text import csv_text
+from emovc.common.markdown import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +26,7 @@ def to_markdown(results: Results) -> str:
     rows += [[f"{name}, less bias", *_pairs(r, "corrected")] for name, r in results.items()]
     rows += [[f"{name}, NMI", *_pairs(r, "nmi")] for name, r in results.items()]
     rows += [[f"{name}, shuffled", *_pairs(r, "shuffled")] for name, r in results.items()]
-    parts = [_table(["MI in nats", *heads], rows)]
+    parts = [markdown_table([["MI in nats", *heads], *rows])]
     parts.append(", ".join(f"{k[:2]} {k}" for k in KINDS) + ", H entropy in nats")
     controls = [
         [
@@ -37,14 +38,14 @@ def to_markdown(results: Results) -> str:
         for name, r in results.items()
     ]
     heads = [f"sd {k}" for k in KINDS[1:]] + [f"H {k[:2]}" for k in KINDS]
-    parts.append(_table(["control", "mel MSE", *heads], controls))
+    parts.append(markdown_table([["control", "mel MSE", *heads], *controls]))
     probes = [
         [name, kind, *(f"{v:.3f}" for v in r["probes"][kind].values())]
         for name, r in results.items()
         for kind in KINDS
     ]
     names = list(next(iter(results.values()))["probes"][KINDS[0]])
-    parts.append(_table(["linear probe", "of", *names], probes))
+    parts.append(markdown_table([["linear probe", "of", *names], *probes]))
     return "\n\n".join(parts)
 
 
@@ -84,8 +85,3 @@ def draw(results: Results) -> "Figure":
 def _pairs(result: dict[str, Any], measure: str, deviation: bool = False) -> list[str]:
     cells = [result["pairs"][f"{a}-{b}"][measure] for a, b in PAIRS]
     return [f"{m:.3f} ± {d:.3f}" if deviation else f"{m:.3f}" for m, d in cells]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
