@@ -19,8 +19,9 @@ $(READY): requirements.lock $(PACKAGES:%=packages/%/pyproject.toml)
 quickstart: $(READY)
 	.venv/bin/emovc quickstart
 
+# A worker a core. A file's tests stay together: they share what a fixture trained.
 test: lint
-	.venv/bin/pytest
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY)
 	.venv/bin/ruff check .
