@@ -52,8 +52,8 @@ def test_too_short_an_utterance_is_named() -> None:
 
 
 def test_batch_gives_what_each_gives_alone_whatever_the_padding_holds() -> None:
-    model = tiny()
-    items = [torch.randn(n) for n in (80_000, 400, 16_000, 24_321, 719, 8_123)]
+    model = tiny().double()
+    items = [torch.randn(n).double() for n in (80_000, 400, 16_000, 24_321, 719, 8_123)]
     wav, lengths = padded(items)
     wav = torch.nn.functional.pad(wav, (0, 3_000))
     results = []
@@ -71,18 +71,18 @@ def test_batch_gives_what_each_gives_alone_whatever_the_padding_holds() -> None:
         pairs = [(results[0].frames[i], alone.frames[0])]
         pairs += [(a[i], b[0]) for a, b in zip(results[0].layers, alone.layers, strict=True)]
         for batched, single in pairs:
-            torch.testing.assert_close(batched[:n], single, atol=1e-5, rtol=0)
-        torch.testing.assert_close(results[0].utterance[i], alone.utterance[0], atol=1e-5, rtol=0)
+            torch.testing.assert_close(batched[:n], single, atol=1e-11, rtol=0)
+        torch.testing.assert_close(results[0].utterance[i], alone.utterance[0], atol=1e-11, rtol=0)
 
 
 def test_order_within_the_batch_does_not_matter() -> None:
-    model = tiny()
-    wav, lengths = padded([torch.randn(n) for n in (5_000, 9_000, 7_000)])
+    model = tiny().double()
+    wav, lengths = padded([torch.randn(n).double() for n in (5_000, 9_000, 7_000)])
     order = torch.tensor([2, 0, 1])
     with torch.no_grad():
         here, there = model(wav, lengths), model(wav[order], lengths[order])
 
-    torch.testing.assert_close(here.frames[order], there.frames, atol=1e-6, rtol=0)
+    torch.testing.assert_close(here.frames[order], there.frames, atol=1e-12, rtol=0)
 
 
 def test_gain_and_offset_do_not_matter() -> None:
