@@ -87,11 +87,12 @@ class PhoneInventory:
 
     def _number(self, phone: str) -> int | None:
         """Number of a phone, or of the same with another stress."""
+        if phone in self._numbers:
+            return self._numbers[phone]
         if self.alphabet == "arpabet":
             bare = phone.rstrip(LEVELS)
             likes = [f"{bare}{level}" for level in LEVELS]
         else:
             bare = phone.lstrip(MARKS)
             likes = [bare, *(f"{mark}{bare}" for mark in MARKS)]
-        known = [self._numbers[like] for like in (phone, *likes) if like in self._numbers]
-        return known[0] if known else None
+        return next((self._numbers[like] for like in likes if like in self._numbers), None)

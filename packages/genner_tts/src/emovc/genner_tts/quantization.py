@@ -20,11 +20,13 @@ from emovc.genner_tts.baselines import (
 )
 from emovc.genner_tts.quantization_findings import SIMILARITIES, Biased, Findings, Point
 from emovc.genner_tts.quantization_measures import (
+    Moved,
     Probe,
     by_emotion,
     compare_encoders,
     emotion_probe,
     look_at,
+    moved_by,
 )
 from emovc.genner_tts.quantization_report import write_report
 from emovc.genner_tts.quantization_source import Source, open_data, read_source, train_quantizer
@@ -130,7 +132,7 @@ def find(
         lams: Lambdas of the curves; codebooks that lean are looked at at three of them.
         dominant: Emotions that ``quantizers.lean`` lean towards.
     """
-    three = [lams[0], lams[len(lams) * 2 // 3], lams[-1]]
+    three, n = [lams[0], lams[len(lams) * 2 // 3], lams[-1]], len(source.emotions)
     clean = emotion_probe(source.train)
     speakers = Probe(source.train.vectors, source.train.speakers)
     curve = [
@@ -143,9 +145,9 @@ def find(
         curve,
         direct_reduction(source, clean),
         compare_encoders(quantizers.joint[0], source.test.vectors, rates),
-        [pull(quantizers.biased, source, lam) for lam in three],
-        [pull(quantizers.lean, source, lam) for lam in three],
-        [pull([quantizers.some] * len(source.emotions), source, lam) for lam in three],
+        [pull([moved_by(q, source, lam) for q in quantizers.biased], source, lam) for lam in three],
+        [pull([moved_by(q, source, lam) for q in quantizers.lean], source, lam) for lam in three],
+        [pull([moved_by(quantizers.some, source, lam)] * n, source, lam) for lam in three],
         dominant,
     )
 
@@ -228,22 +230,20 @@ def direct_reduction(source: Source, clean: Probe) -> dict[str, list[list[float]
     return found
 
 
-@torch.no_grad()
-def pull(quantizers: Sequence[Sequence[EmotionQuantizer]], source: Source, lam: float) -> Biased:
+def pull(moved: Sequence[Sequence[Moved]], source: Source, lam: float) -> Biased:
     """Where codebooks draw each emotion at one lambda.
 
     Args:
-        quantizers: For each emotion of the corpus, or for its first emotions but neutral, those
-            that differ in their seed, over which is averaged.
+        moved: For each emotion of the corpus, or for its first emotions but neutral, what its
+            quantisers make of the test part; they differ in their seed, over which is averaged.
         source: The corpus.
         lam: Weight of the rate.
     """
-    first = 0 if len(quantizers) == len(source.emotions) else 1
+    first = 0 if len(moved) == len(source.emotions) else 1
     kept, gone, arrived = [], [], []
-    for k, seeds in enumerate(quantizers, first):
-        moved = [look_at(source, one(source.test.vectors, lam).quantized) for one in seeds]
-        kept.append(by_emotion(source, torch.stack([m.raw for m in moved]).mean(0)))
-        gone.append(by_emotion(source, torch.stack([m.progress[:, k] for m in moved]).mean(0)))
-        nearest = torch.stack([(m.nearest == k).float() for m in moved])
+    for k, seeds in enumerate(moved, first):
+        kept.append(by_emotion(source, torch.stack([m.raw for m in seeds]).mean(0)))
+        gone.append(by_emotion(source, torch.stack([m.progress[:, k] for m in seeds]).mean(0)))
+        nearest = torch.stack([(m.nearest == k).float() for m in seeds])
         arrived.append(by_emotion(source, nearest.mean(0)))
     return Biased(lam, kept, gone, arrived)

@@ -51,6 +51,13 @@ def look_at(source: Source, made: Tensor) -> Moved:
     )
 
 
+@torch.no_grad()
+def moved_by(quantizers: Sequence[EmotionQuantizer], source: Source, lam: float) -> list[Moved]:
+    """What becomes of the test embeddings in each quantiser at one lambda."""
+    test = source.test.vectors
+    return [look_at(source, quantizer(test, lam).quantized) for quantizer in quantizers]
+
+
 def by_emotion(source: Source, values: Tensor) -> list[float]:
     """Mean over the test items of each emotion that have a value, (E,)."""
     own = source.test.emotion
