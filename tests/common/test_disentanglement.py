@@ -144,9 +144,6 @@ class Learned(nn.Module):
         mel = self.frontend(speech.wav[None])[0].T.unfold(0, 8, 8).mean(-1)
         return {"learned": self.layer(mel), "given": self.given(mel.mean(0))}
 
-    def decode_codes(self, codes: Mapping[str, Tensor]) -> Tensor:
-        raise NotImplementedError
-
 
 def test_an_untrained_network_keeps_only_what_is_not_learned() -> None:
     model = Learned()
