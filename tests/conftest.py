@@ -13,6 +13,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def seeded_module() -> None:
+    """The fixtures of a file draw the same, whatever ran before in the same worker."""
+    import torch
+
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def seeded_test(seeded_module: None) -> None:
+    """A test draws the same, whatever ran before in the same worker."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder beside the checkout with real speech and weights, which are not part of it."""
