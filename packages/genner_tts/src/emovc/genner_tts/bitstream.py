@@ -163,7 +163,9 @@ class _Walk:
 def _open(quantizer: EmotionQuantizer, stream: bytes) -> tuple[int, int, bytes]:
     """Level of lambda, number of vectors, and payload of a stream, checked."""
     if stream[:4] != MAGIC:
-        raise UserError("stream: is not one of the emotion quantiser")
+        raise UserError(
+            "stream: is not one of the emotion quantiser's; emovc quantize encode writes them"
+        )
     if len(stream) < HEADER_BYTES or (len(stream) - HEADER_BYTES) % 4:
         raise UserError("stream: is truncated; copy it again")
     _, version, model, level, count = HEADER.unpack_from(stream)
