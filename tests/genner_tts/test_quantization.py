@@ -3,16 +3,17 @@
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from emovc.common.errors import UserError
 from emovc.common.files import read_json
 from emovc.genner_tts import quantization_source
-from emovc.genner_tts.quantization import quantization
+from emovc.genner_tts.quantization import pull, quantization
 from emovc.genner_tts.quantization_claims import claims_of
 from emovc.genner_tts.quantization_findings import Biased, Findings, Point
-from emovc.genner_tts.quantization_measures import Probe, Rates, by_emotion, look_at
+from emovc.genner_tts.quantization_measures import Moved, Probe, Rates, by_emotion, look_at
 from emovc.genner_tts.quantization_source import Embedded, Source
 from emovc.genner_tts.synthetic_data import SyntheticDataModule
 
@@ -63,6 +64,26 @@ def test_progress_is_the_share_of_the_way_between_centroids() -> None:
     assert moved.progress[1, 1] == 0
     assert moved.nearest.tolist() == [1, 0]
     assert moved.raw[1] == pytest.approx(1)
+
+
+def test_pull_is_to_the_codebook_s_emotion_averaged_over_seeds() -> None:
+    part = Embedded(torch.eye(3), torch.tensor([0, 1, 2]), ["a"] * 3)
+    source = Source(part, part, ["neutral", "sad", "happy"], torch.eye(3), torch.zeros(3))
+    still = look_at(source, torch.eye(3))
+
+    def draws(k: int) -> list[Moved]:  # with one seed all the way, with the other nowhere
+        return [look_at(source, torch.eye(3)[[k] * 3]), still]
+
+    half = [[1 if i == k else 0.5 for i in range(3)] for k in range(3)]
+    gone = [[float("nan") if i == k else 0.5 for i in range(3)] for k in range(3)]
+    each = pull([draws(k) for k in range(3)], source, 0.1)
+    assert each.lam == 0.1 and each.kept == half and each.arrived == half
+    assert each.gone == pytest.approx(np.array(gone), nan_ok=True)
+    lean = pull([draws(1), draws(2)], source, 0.1)  # without neutral
+    assert lean.kept == half[1:] and lean.arrived == half[1:]
+    assert lean.gone == pytest.approx(np.array(gone[1:]), nan_ok=True)
+    none = pull([[still] * 2] * 3, source, 0.1)
+    assert np.nanmax(none.gone) == 0 and none.arrived == torch.eye(3).tolist()
 
 
 def test_probes_count_only_what_they_could_know() -> None:
