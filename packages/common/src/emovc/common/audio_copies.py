@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from emovc.common.f0 import energy_db
 from emovc.common.files import read_json, sha256_of, write_json
 from emovc.common.manifest import Utterance
 from emovc.common.progress import progress
-from emovc.common.wav import read_wav, wav_info, write_wav
+from emovc.common.wav import SILENCE, read_wav, wav_info, write_wav
 
 Result = TypeVar("Result")
 
@@ -30,12 +30,24 @@ class Copies:
         trim_db: Silence at both ends that is this many dB below the loudest frame is cut off, but
             for 50 ms; ``None`` keeps it.
         speaker_level_db: Mean active level of each speaker in dB re full scale. One gain per
-            speaker keeps the differences between his emotions. ``None`` keeps levels.
+            speaker keeps the differences between their emotions. ``None`` keeps levels.
+        peak: Largest sample of each copy, up to 1, as the official training of HiFi-GAN has .95;
+            loud and soft recordings become alike. ``None`` keeps levels.
+
+    Raises:
+        UserError: A level and a peak are both given, or the peak is out of range.
     """
 
     sample_rate: int = 22_050
     trim_db: float | None = None
     speaker_level_db: float | None = None
+    peak: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.peak is not None and not 0 < self.peak <= 1:
+            raise UserError(f"copies.peak {self.peak} is out of range; give above 0 to 1")
+        if self.peak is not None and self.speaker_level_db is not None:
+            raise UserError("copies: give speaker_level_db or peak, not both")
 
 
 class Level(NamedTuple):
@@ -100,7 +112,7 @@ def copy_audio(
         UserError: The folder holds copies made in another way.
     """
     record = out / "audio" / "copies.json"
-    if record.exists() and read_json(record) != dataclasses.asdict(copies):
+    if record.exists() and _given(read_json(record)) != _given(dataclasses.asdict(copies)):
         raise UserError(f"{record}: the audio was copied with other settings; give another OUT")
     write_json(record, dataclasses.asdict(copies))
     gains = dict.fromkeys({u.speaker for u in utterances}, 1.0)
@@ -109,6 +121,11 @@ def copy_audio(
         gains = speaker_gains(utterances, levels, copies.speaker_level_db)
     work = partial(_copy, out=out / "audio", copies=copies, gains=gains)
     return _parallel(work, utterances, num_workers, "copying audio")
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are not ``None``: copies made before one existed stay valid."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _level(utterance: Utterance) -> Level:
@@ -122,7 +139,10 @@ def _copy(utterance: Utterance, out: Path, copies: Copies, gains: dict[str, floa
         wav, rate = read_wav(utterance.path, copies.sample_rate)
         if copies.trim_db is not None:
             wav = trim_silence(wav, rate, copies.trim_db)
-        write_wav(path, wav * gains[utterance.speaker], rate)
+        gain = gains[utterance.speaker]
+        if copies.peak is not None:
+            gain = copies.peak / max(float(np.abs(wav).max()), SILENCE)
+        write_wav(path, wav * gain, rate)
     info = wav_info(path)
     return dataclasses.replace(
         utterance,

@@ -1,5 +1,6 @@
 """The data module of all models."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ class SpeechDataModule(L.LightningDataModule):
         batch_size: Utterances per batch and device.
         batch_seconds: Most seconds per batch of whole utterances and device, padding included.
         num_workers: Loader processes.
+        val_utterances: Utterances that validation runs on, drawn evenly and the same in every run;
+            by default all. For models whose validation costs as much as many steps.
         predict_split: Part that ``emovc predict`` runs on.
         seed: Seed of order, crops and partners; linked to ``seed_everything``.
 
@@ -74,6 +77,7 @@ class SpeechDataModule(L.LightningDataModule):
         num_workers: int = 0,
         predict_split: Split = "test",
         seed: int = 0,
+        val_utterances: int | None = None,
     ) -> None:
         super().__init__()
         self.manifest = Path(manifest)
@@ -94,6 +98,7 @@ class SpeechDataModule(L.LightningDataModule):
         self.num_workers = num_workers
         self.predict_split = predict_split
         self.seed = seed
+        self.val_utterances = val_utterances
         self._require_ranges()
 
     def _require_ranges(self) -> None:
@@ -103,6 +108,8 @@ class SpeechDataModule(L.LightningDataModule):
                 "data: batch_size must be 1 or more, num_workers and min_seconds 0 or more"
             )
         empty = self.batch_seconds is not None and self.batch_seconds <= 0
+        if self.val_utterances is not None and self.val_utterances < 1:
+            raise UserError(f"data.val_utterances {self.val_utterances}: give 1 or more, or null")
         if self.max_seconds <= self.min_seconds or empty:
             raise UserError("data: max_seconds must be above min_seconds, batch_seconds above 0")
 
@@ -185,7 +192,7 @@ class SpeechDataModule(L.LightningDataModule):
         if self.batch_seconds is not None:
             most = int(self.batch_seconds * n_ranks * self.sample_rate / self.hop_length)
         if not training:
-            fixed = evaluation_batches(frames, size, most, n_ranks)
+            fixed = evaluation_batches(frames, size, most, n_ranks, self._chosen(split, frames))
             plan = partial(_same, fixed)
         elif self.crop is not None:
             plan = partial(crop_batches, frames, self.crop, size, self.seed)
@@ -198,6 +205,13 @@ class SpeechDataModule(L.LightningDataModule):
                 f" of {size}; lower data.batch_size"
             )
         return dataset, batches
+
+    def _chosen(self, split: str, frames: Sequence[int]) -> list[int] | None:
+        """Samples of a split to evaluate on; the draw depends on their number only."""
+        if split != "val" or self.val_utterances is None:
+            return None
+        order = np.random.default_rng(0).permutation(len(frames))
+        return sorted(order[: self.val_utterances].tolist())
 
     def _frames(self, utterance: Utterance) -> int:
         return int(utterance.seconds * self.sample_rate) // self.hop_length

@@ -1,19 +1,23 @@
 """HiFi-GAN's discriminators, which judge waveforms folded to periods and at several scales.
 
 Source: Kong, Kim and Bae, "HiFi-GAN", NeurIPS 2020, section 2.3, and the authors' code, whose names
-of weights these have.
+of weights these have. The discriminators of spectrograms are those of UnivNet (Jang et al.,
+Interspeech 2021): they cost a tenth of those of several scales.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from emovc.common.errors import UserError
 from emovc.common.normalisation import spectral_norm, weight_norm
 
 SLOPE = 0.1  # of the leaky ReLUs
+QUIET = 1e-3  # added to magnitudes before the logarithm: what is below counts as silence
 
 
 class Judgement(NamedTuple):
@@ -82,6 +86,56 @@ class ScaleDiscriminator(nn.Module):
         return _judge(wav[:, None], self.convs, self.conv_post)
 
 
+class SpectrogramDiscriminator(nn.Module):
+    """Convolutions over a log-magnitude spectrogram, halving its frequencies three times.
+
+    Args:
+        n_fft: Window and FFT size in samples; the hop is a quarter of it.
+        channels: Width of each convolution but the last.
+    """
+
+    def __init__(self, n_fft: int, channels: int) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        self.window: Tensor
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        strides = ((2, 1), (2, 1), (2, 1), (1, 1))
+        self.convs = nn.ModuleList(
+            weight_norm(nn.Conv2d(n_in, channels, (9, 3), stride, padding=(4, 1)))
+            for n_in, stride in zip((1, *[channels] * 3), strides, strict=True)
+        )
+        self.conv_post = weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
+
+    def forward(self, wav: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Score (B, S) and features of waveforms (B, N)."""
+        with torch.autocast(wav.device.type, enabled=False):
+            spec = torch.stft(
+                wav.float(), self.n_fft, self.n_fft // 4, window=self.window, return_complex=True
+            )
+            # Not abs(): its gradient is undefined where both parts are zero.
+            power = spec.real.square() + spec.imag.square()
+            image = ((power + 1e-12).sqrt() + QUIET).log()
+        return _judge(image[:, None], self.convs, self.conv_post)
+
+
+class MultiResolutionDiscriminator(nn.Module):
+    """One discriminator per resolution of the spectrogram.
+
+    Args:
+        n_ffts: Window of each in samples.
+        channels: Width of each, see :class:`SpectrogramDiscriminator`.
+    """
+
+    def __init__(self, n_ffts: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.discriminators = nn.ModuleList(SpectrogramDiscriminator(n, channels) for n in n_ffts)
+
+    def forward(self, wav: Tensor) -> Judgement:
+        """Judge waveforms (B, N)."""
+        judged = [discriminator(wav) for discriminator in self.discriminators]
+        return Judgement([score for score, _ in judged], [features for _, features in judged])
+
+
 class MultiPeriodDiscriminator(nn.Module):
     """One discriminator per period.
 
@@ -130,10 +184,15 @@ class Discriminator(nn.Module):
     ``mpd`` and ``msd`` take the weights of those names in the official checkpoints ``do_*``.
 
     Args:
-        periods: Periods in samples that the waveform is folded to.
+        periods: Periods in samples that the waveform is folded to; none leaves them out.
         period_channels: Widths of a :class:`PeriodDiscriminator`.
-        scale_channels: Widths of a :class:`ScaleDiscriminator`.
+        scale_channels: Widths of a :class:`ScaleDiscriminator`; none leaves them out.
         scale_groups: Groups of its convolutions.
+        n_ffts: Windows of the :class:`SpectrogramDiscriminator` in samples; officially none.
+        spectrogram_channels: Their width.
+
+    Raises:
+        UserError: All are left out.
     """
 
     def __init__(
@@ -142,6 +201,8 @@ class Discriminator(nn.Module):
         period_channels: Sequence[int] = (32, 128, 512, 1024, 1024),
         scale_channels: Sequence[int] = (128, 128, 256, 512, 1024, 1024, 1024),
         scale_groups: Sequence[int] = (1, 4, 16, 16, 16, 16, 1),
+        n_ffts: Sequence[int] = (),
+        spectrogram_channels: int = 16,
     ) -> None:
         super().__init__()
         self.settings = {
@@ -149,9 +210,14 @@ class Discriminator(nn.Module):
             "period_channels": list(period_channels),
             "scale_channels": list(scale_channels),
             "scale_groups": list(scale_groups),
+            "n_ffts": list(n_ffts),
+            "spectrogram_channels": spectrogram_channels,
         }
-        self.mpd = MultiPeriodDiscriminator(periods, period_channels)
-        self.msd = MultiScaleDiscriminator(scale_channels, scale_groups)
+        self.mpd = MultiPeriodDiscriminator(periods, period_channels) if periods else None
+        self.msd = MultiScaleDiscriminator(scale_channels, scale_groups) if scale_channels else None
+        self.mrd = MultiResolutionDiscriminator(n_ffts, spectrogram_channels) if n_ffts else None
+        if not (periods or scale_channels or n_ffts):
+            raise UserError("Discriminator: give periods, scale_channels or n_ffts; all are empty")
 
     @property
     def description(self) -> dict[str, Any]:
@@ -161,8 +227,11 @@ class Discriminator(nn.Module):
 
     def forward(self, wav: Tensor) -> Judgement:
         """Judge waveforms (B, N)."""
-        by_period, by_scale = self.mpd(wav), self.msd(wav)
-        return Judgement(by_period.scores + by_scale.scores, by_period.features + by_scale.features)
+        judged = [part(wav) for part in (self.mpd, self.msd, self.mrd) if part is not None]
+        return Judgement(
+            [score for each in judged for score in each.scores],
+            [features for each in judged for features in each.features],
+        )
 
 
 def _judge(x: Tensor, convs: nn.ModuleList, last: nn.Module) -> tuple[Tensor, list[Tensor]]:

@@ -119,7 +119,11 @@ def bucket_batches(
 
 
 def evaluation_batches(
-    frames: Sequence[int], batch_size: int, batch_frames: int | None, n_ranks: int = 1
+    frames: Sequence[int],
+    batch_size: int,
+    batch_frames: int | None,
+    n_ranks: int = 1,
+    chosen: Sequence[int] | None = None,
 ) -> list[list[Request]]:
     """Batches of whole utterances, the longest first so that memory fails early if it does.
 
@@ -128,11 +132,14 @@ def evaluation_batches(
         batch_size: Most utterances per batch, over all devices.
         batch_frames: Most frames per batch, padding included; ``None`` sets no bound.
         n_ranks: Devices that share a batch.
+        chosen: The utterances to take; ``None``: all.
 
     Returns:
         The same batches in every epoch.
     """
     order = np.argsort(-np.asarray(frames), kind="stable")
+    if chosen is not None:
+        order = order[np.isin(order, chosen)]
     batches = _fill(order, frames, batch_size, batch_frames, n_ranks)
     return [[Request(i, 0, i) for i in batch] for batch in batches]
 

@@ -22,7 +22,10 @@ from emovc.common.vocoder_losses import (
     discriminator_loss,
     feature_matching_loss,
     mel_loss,
+    stft_loss,
 )
+
+LOUDEST = 0.95  # peak of what is made louder; that of all recordings in the official training
 
 
 class LitHiFiGAN(L.LightningModule):
@@ -43,6 +46,14 @@ class LitHiFiGAN(L.LightningModule):
         betas: Their decay rates of the moments.
         lr_decay: Factor of the learning rate after each epoch.
         clip: Largest norm of the gradient of each network; ``None`` does not clip, as officially.
+        stft_weight: Weight of the STFT loss; officially 0.
+        generator_only_steps: Steps before the discriminator begins to learn and to count. A
+            pretrained generator gets used to new voices in them at a third of the cost.
+        gain_db: Each crop is made louder by so many dB, drawn between the two; a gain that would
+            clip is lowered. ``None``: levels stay as they are, as officially.
+
+    Raises:
+        UserError: ``gain_db`` is no range.
     """
 
     def __init__(
@@ -56,8 +67,13 @@ class LitHiFiGAN(L.LightningModule):
         betas: tuple[float, float] = (0.8, 0.99),
         lr_decay: float = 0.999,
         clip: float | None = None,
+        stft_weight: float = 0.0,
+        generator_only_steps: int = 0,
+        gain_db: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
+        if gain_db is not None and not gain_db[0] <= gain_db[1]:
+            raise UserError(f"model.gain_db {list(gain_db)}: give the lower gain first, [-12, 0]")
         self.automatic_optimization = False
         # Modules as class paths, whoever built them: checkpoints hold plain types only.
         self.save_hyperparameters(logger=False, ignore=["generator", "discriminator"])
@@ -73,6 +89,9 @@ class LitHiFiGAN(L.LightningModule):
         self.betas = betas
         self.lr_decay = lr_decay
         self.clip = clip
+        self.stft_weight = stft_weight
+        self.generator_only_steps = generator_only_steps
+        self.gain_db = gain_db
 
     def setup(self, stage: str) -> None:
         """Check the data's rate, and load the generator to fine-tune.
@@ -103,10 +122,12 @@ class LitHiFiGAN(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One step of each network; both see the same generated waveforms."""
-        wav, mel = self._frames(batch)
+        wav, mel = self._frames(batch, louder=True)
         fake = self.generator(mel)
-        self._discriminator_step(wav, fake.detach())
-        self._generator_step(wav, fake)
+        adversarial = self.global_step >= self.generator_only_steps
+        if adversarial:
+            self._discriminator_step(wav, fake.detach())
+        self._generator_step(wav, fake, adversarial)
 
     def _discriminator_step(self, wav: Tensor, fake: Tensor) -> None:
         """Learn to tell real waveforms (B, N) from generated ones."""
@@ -115,22 +136,24 @@ class LitHiFiGAN(L.LightningModule):
         self._step(optimizer, loss)
         self.log("train/loss_discriminator", loss.detach(), batch_size=len(wav))
 
-    def _generator_step(self, wav: Tensor, fake: Tensor) -> None:
+    def _generator_step(self, wav: Tensor, fake: Tensor, adversarial: bool) -> None:
         """Learn to deceive the discriminator, and to sound like the real waveform (B, N)."""
         optimizer, _ = self._optimizers()
         # Freezes the discriminator. That also keeps autocast from giving it the copy of its
         # biases that it made before they were updated.
         self.toggle_optimizer(optimizer)
-        with torch.no_grad():
-            real = self.discriminator(wav)
-            real_mel = self.loss_frontend(wav)
-        judged = self.discriminator(fake)
-        losses = {
-            "adv": adversarial_loss(judged.scores),
-            "fm": feature_matching_loss(real.features, judged.features),
-            "mel": mel_loss(real_mel, self.loss_frontend(fake)),
-        }
-        total = losses["adv"] + self.feature_weight * losses["fm"] + self.mel_weight * losses["mel"]
+        losses = {"mel": mel_loss(self.loss_frontend(wav), self.loss_frontend(fake))}
+        total = self.mel_weight * losses["mel"]
+        if self.stft_weight:
+            losses["stft"] = stft_loss(wav, fake)
+            total = total + self.stft_weight * losses["stft"]
+        if adversarial:
+            with torch.no_grad():
+                real = self.discriminator(wav)
+            judged = self.discriminator(fake)
+            losses["adv"] = adversarial_loss(judged.scores)
+            losses["fm"] = feature_matching_loss(real.features, judged.features)
+            total = total + losses["adv"] + self.feature_weight * losses["fm"]
         self._step(optimizer, total)
         self.untoggle_optimizer(optimizer)
         logged = {f"train/loss_{name}": loss.detach() for name, loss in losses.items()}
@@ -175,12 +198,18 @@ class LitHiFiGAN(L.LightningModule):
         optimizers = [AdamW(n.parameters(), lr=self.lr, betas=self.betas) for n in networks]
         return list(optimizers), [ExponentialLR(o, gamma=self.lr_decay) for o in optimizers]
 
-    def _frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _frames(self, batch: Batch, louder: bool = False) -> tuple[Tensor, Tensor]:
         """Waveforms cut to whole frames (B, T * hop), and the log-mel (B, M, T) of those."""
         hop = self.generator.frontend.hop_length
-        n_frames = batch.wav.shape[1] // hop
-        mel = self.generator.frontend(batch.wav)[..., :n_frames]
-        return batch.wav[:, : n_frames * hop], mel
+        wav = batch.wav
+        if louder and self.gain_db is not None:
+            low, high = self.gain_db
+            drawn = low + (high - low) * torch.rand(len(wav), 1, device=wav.device)
+            peak = wav.abs().amax(1, keepdim=True).clamp(min=1e-5)
+            wav = wav * (10 ** (drawn / 20)).minimum(LOUDEST / peak)
+        n_frames = wav.shape[1] // hop
+        mel = self.generator.frontend(wav)[..., :n_frames]
+        return wav[:, : n_frames * hop], mel
 
     def _optimizers(self) -> Any:
         """Optimisers of the generator and of the discriminator."""
