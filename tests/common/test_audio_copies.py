@@ -95,3 +95,26 @@ def test_trimming_keeps_what_is_not_silent() -> None:
 def test_copies_are_not_written_among_the_recordings(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="where copies would be read as recordings"):
         prepare("table", tmp_path, tmp_path / "out", copies=Copies())
+
+
+def test_copies_can_have_one_peak(utterances: list[Utterance], tmp_path: Path) -> None:
+    copied = copy_audio(utterances, tmp_path / "out", Copies(peak=0.95), 1)
+    for u in copied:
+        wav, _ = soundfile.read(u.path)
+        assert np.abs(wav).max() == pytest.approx(0.95, abs=1e-3)
+    with pytest.raises(UserError, match="out of range"):
+        Copies(peak=1.5)
+    with pytest.raises(UserError, match="not both"):
+        Copies(peak=0.9, speaker_level_db=-20)
+
+
+def test_copies_of_before_the_peak_existed_stay_valid(
+    utterances: list[Utterance], tmp_path: Path
+) -> None:
+    copy_audio(utterances, tmp_path / "out", COPIES, 1)
+    record = tmp_path / "out" / "audio" / "copies.json"
+    old = '{"sample_rate": 16000, "trim_db": 40.0, "speaker_level_db": -26.0}'
+    record.write_text(old)
+    copy_audio(utterances, tmp_path / "out", COPIES, 1)
+    with pytest.raises(UserError, match="other settings"):
+        copy_audio(utterances, tmp_path / "out", Copies(sample_rate=16_000), 1)

@@ -50,3 +50,19 @@ def test_learned_weights_are_averaged_and_frozen_ones_stay_exactly() -> None:
         average = decay * average + (1 - decay) * weight
     assert not torch.equal(average, start)
     torch.testing.assert_close(module.layer.weight.detach(), average)
+
+
+def test_with_a_ramp_the_first_weights_are_soon_forgotten() -> None:
+    torch.manual_seed(0)
+    module, steps, decay = Half(), 40, 0.999
+    trainer = L.Trainer(
+        max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[AveragedWeights(decay, ramp=True)],
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(torch.randn(4 * steps, 64), batch_size=4))
+    average = module.seen[0]
+    for step, weight in enumerate(module.seen[1:], 1):
+        kept = min(decay, (1 + step) / (10 + step))
+        average = kept * average + (1 - kept) * weight
+    torch.testing.assert_close(module.layer.weight.detach(), average)

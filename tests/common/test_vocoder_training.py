@@ -20,6 +20,7 @@ from emovc.common.vocoder_losses import (
     adversarial_loss,
     discriminator_loss,
     feature_matching_loss,
+    stft_loss,
 )
 from emovc.common.vocoder_training import LitHiFiGAN, full_band
 from emovc.common.wav import write_wav
@@ -206,3 +207,79 @@ def test_periods_are_judged_apart() -> None:
     other[:, 1::3] += 1
     changed: Tensor = (network(wav)[0] - network(other)[0]).unflatten(1, (-1, 3)).abs().sum(1)
     assert changed[0, 1] > 0 and changed[0, [0, 2]].max() < 1e-12
+
+
+def test_the_generator_may_begin_alone(manifest: Path, tmp_path: Path) -> None:
+    """Three batches of the generator alone count a step each, three of both count two."""
+    recipe = tiny(generator_only_steps=3, stft_weight=2.5)
+    before = {n: v.clone() for n, v in recipe.discriminator.named_parameters()}
+    alone = trainer(tmp_path, max_epochs=1)
+    alone.fit(recipe, data(manifest))
+    assert alone.global_step == 2
+    assert all(torch.equal(v, before[n]) for n, v in recipe.discriminator.named_parameters())
+    logged = {n: float(v) for n, v in alone.callback_metrics.items()}
+    assert "train/loss_adv" not in logged
+    parts = 45 * logged["train/loss_mel"] + 2.5 * logged["train/loss_stft"]
+    assert logged["train/loss"] == pytest.approx(parts, rel=1e-5)
+    both = trainer(tmp_path, max_epochs=3)
+    both.fit(tiny(generator_only_steps=3), data(manifest))
+    assert both.global_step == 3 + 2 * 3
+    assert "train/loss_adv" in both.callback_metrics
+
+
+def test_crops_get_louder_within_the_range_and_never_clip(manifest: Path) -> None:
+    recipe, module = tiny(gain_db=(-6.0, 20.0)), data(manifest)
+    module.setup("fit")
+    batch = next(iter(module.train_dataloader()))
+    plain, mel = recipe._frames(batch)
+    torch.manual_seed(1)
+    gains = []
+    for _ in range(20):
+        wav, louder = recipe._frames(batch, louder=True)
+        gain = (wav * plain).sum(1) / plain.square().sum(1)
+        torch.testing.assert_close(wav, gain[:, None] * plain)
+        assert float(wav.abs().max()) <= 0.95 + 1e-6
+        shift = (louder - mel).median().item()
+        assert min(gain.log()).item() - 0.05 <= shift <= max(gain.log()).item() + 0.05
+        gains.append(gain)
+    drawn = 20 * torch.cat(gains).log10()
+    assert -6.01 <= float(drawn.min()) < -3
+    highest = 20 * math.log10(0.95 / float(plain.abs().amax(1).min()))
+    assert float(drawn.max()) <= highest + 0.01
+    with pytest.raises(UserError, match="lower gain first"):
+        tiny(gain_db=(0.0, -12.0))
+
+
+def test_the_stft_loss_of_a_doubled_waveform() -> None:
+    """Spectral convergence is 1 and the log-magnitudes differ by ln 2, at each resolution."""
+    wav = torch.randn(2, 8192, generator=torch.Generator().manual_seed(0))
+    assert float(stft_loss(wav, wav)) == pytest.approx(0, abs=1e-6)
+    assert float(stft_loss(wav, 2 * wav)) == pytest.approx(1 + math.log(2), abs=2e-3)
+
+
+def test_a_crop_of_silence_does_not_outweigh_speech() -> None:
+    speech = torch.randn(1, 8192, generator=torch.Generator().manual_seed(0))
+    real = torch.cat([speech, torch.zeros_like(speech)])
+    fake = (real + 0.01).requires_grad_()
+    loss = stft_loss(real, fake)
+    loss.backward()
+    assert float(loss) < 3
+    assert fake.grad is not None and torch.isfinite(fake.grad).all()
+
+
+def test_discriminators_of_spectrograms() -> None:
+    network = Discriminator((2,), (4, 8), (), (), n_ffts=(256, 512), spectrogram_channels=4)
+    wav = torch.zeros(3, 4096).requires_grad_()  # silence, where abs() has no gradient
+    judged = network(wav)
+    assert [s.shape[0] for s in judged.scores] == [3, 3, 3]
+    assert [len(f) for f in judged.features] == [3, 5, 5]
+    # 256 samples: 129 bins halved three times, 65 frames of hop 64
+    assert judged.features[1][-1].shape == (3, 1, 17, 65)
+    sum(s.mean() for s in judged.scores).backward()  # type: ignore[union-attr]
+    assert wav.grad is not None and torch.isfinite(wav.grad).all()
+    again = Discriminator(**network.description["init_args"])
+    assert {n: v.shape for n, v in again.state_dict().items()} == {
+        n: v.shape for n, v in network.state_dict().items()
+    }
+    with pytest.raises(UserError, match="all are empty"):
+        Discriminator((), (), (), ())

@@ -71,7 +71,8 @@ def stft_loss(real: Tensor, fake: Tensor, n_ffts: Sequence[int] = RESOLUTIONS) -
     """Distance of the magnitudes of waveforms (B, N) at several resolutions.
 
     Spectral convergence plus the mean absolute difference of log-magnitudes, averaged over the
-    resolutions. Source: Yamamoto, Song and Kim, "Parallel WaveGAN", ICASSP 2020, equations 4 to 6.
+    resolutions. The former is of the whole batch: of a crop of silence alone it would be without
+    bound. Source: Yamamoto, Song and Kim, "Parallel WaveGAN", ICASSP 2020, equations 4 to 6.
 
     Args:
         real: Real waveforms.
@@ -81,8 +82,7 @@ def stft_loss(real: Tensor, fake: Tensor, n_ffts: Sequence[int] = RESOLUTIONS) -
     terms = []
     for n_fft in n_ffts:
         wanted, found = _magnitudes(real, n_fft), _magnitudes(fake, n_fft)
-        norms = [x.square().sum((1, 2)).sqrt() for x in (wanted - found, wanted)]
-        terms.append((norms[0] / norms[1].clamp(min=1e-3)).mean())
+        terms.append((wanted - found).norm() / wanted.norm().clamp(min=1e-3))
         terms.append(((wanted + QUIET).log() - (found + QUIET).log()).abs().mean())
     return torch.stack(terms).sum() / len(n_ffts)
 

@@ -163,7 +163,8 @@ class LitHiFiGAN(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Lower the learning rates; under manual optimisation Lightning doesn't."""
         schedulers: Any = self.lr_schedulers()
-        for scheduler in schedulers:
+        learning = 2 if self.global_step > self.generator_only_steps else 1
+        for scheduler in schedulers[:learning]:
             scheduler.step()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
