@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,13 @@ def require_trained(network: nn.Module, folder: Path) -> None:
 
 def weights_hash(module: nn.Module) -> str:
     """Twelve hexadecimal digits that identify a network's weights, whatever file they came in."""
+    return state_hash(module.state_dict())
+
+
+def state_hash(state: Mapping[str, Tensor]) -> str:
+    """Twelve hexadecimal digits that identify weights by name."""
     digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
+    for name, value in sorted(state.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:12]
