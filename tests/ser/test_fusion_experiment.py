@@ -15,6 +15,7 @@ from emovc.common.errors import UserError
 from emovc.common.features.store import ShardWriter, open_store, store_folder
 from emovc.common.manifest import Utterance, read_manifest, write_manifest
 from emovc.ser import fusion_cells
+from emovc.ser.fusion_claims import Claim
 from emovc.ser.fusion_experiment import hyfuse
 from emovc.ser.logmel_statistics import LogMelStatistics
 from emovc.ser.recall import confusion_matrix
@@ -60,8 +61,10 @@ def make_corpus(folder: Path, skip: tuple[str, str] = ("", ""), bad: int | None 
     return folder / "manifest.jsonl"
 
 
-def run(manifest: Path, out: Path, words: list[str] = WORDS, seeds: int = 1) -> None:
-    hyfuse(manifest, words, out, "speaker", seeds, folds=3, epochs=8, num_workers=0)
+def run(
+    manifest: Path, out: Path, words: list[str] = WORDS, seeds: int = 1, pair: str | None = None
+) -> None:
+    hyfuse(manifest, words, out, "speaker", seeds, folds=3, epochs=8, num_workers=0, pair=pair)
 
 
 def table(out: Path) -> dict[tuple[str, str, str], dict[str, str]]:
@@ -73,7 +76,7 @@ def table(out: Path) -> dict[tuple[str, str, str], dict[str, str]]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hyfuse")
-    run(make_corpus(folder), folder / "out")
+    run(make_corpus(folder), folder / "out", pair="right+left")
     return folder
 
 
@@ -102,6 +105,60 @@ def test_the_report_says_what_it_can_not_claim(finished: Path) -> None:
     assert (finished / "out" / "hyfuse.png").stat().st_size > 5000
 
 
+def test_claims_are_differences_of_the_cells(finished: Path) -> None:
+    """Left and right complete each other, so that all that is claimed holds but the ball's part."""
+    record = json.loads((finished / "out" / "hyfuse.json").read_text())
+    rows = table(finished / "out")
+    found = {claim["claim"]: claim for claim in record["claims"]}
+    assert len(found) == len(record["claims"]) == 8
+    uar = {key[:2]: float(row["pooled"]) for key, row in rows.items() if key[2] == "uar"}
+    best = found["best heterogeneous above best homogeneous"]
+    names = ("left + right", "other + right")
+    top = max(names, key=lambda name: uar[name, "mobius"])
+    assert best["ours"] == f"{top}, HYFuse" and best["other"] == "left + other, HYFuse"
+    difference = uar[top, "mobius"] - uar["left + other", "mobius"]
+    assert best["uar"] == pytest.approx(difference) and best["verdict"] == "holds"
+    every = found["heterogeneous above homogeneous, mean of all"]
+    mean = np.mean([uar[name, "mobius"] for name in names]) - uar["left + other", "mobius"]
+    assert every["uar"] == pytest.approx(mean) and every["ours"] == "2 cells"
+    flat = found["left + right: the ball above a flat space"]
+    assert flat["uar"] == pytest.approx(uar["left + right", "mobius"] - uar["left + right", "flat"])
+    member = found["left + right: above its better member"]
+    alone = max(uar["left", "concat"], uar["right", "concat"])
+    assert member["uar"] == pytest.approx(uar["left + right", "mobius"] - alone)
+    assert found["left + right: the best cell of all"]["other"] == "other + right, HYFuse"
+    assert all(claim["low"] <= claim["uar"] <= claim["high"] for claim in record["claims"])
+    assert "what the abstract claims" in (finished / "out" / "hyfuse.md").read_text()
+
+
+def test_verdicts_follow_the_interval() -> None:
+    values = [(0.02, "holds"), (-0.02, "undecided"), (-0.2, "opposite")]
+    for low, verdict in values:
+        assert Claim("speaker", "", "", "", low + 0.05, low, low + 0.1).verdict == verdict
+
+
+def test_a_supervised_encoder_stands_apart(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is joined by codecs only, and counts neither for the order nor for the claims."""
+    monkeypatch.setattr(fusion_cells, "train_on_vectors", lambda *_, **__: None)
+    run(finished / "manifest.jsonl", tmp_path, ["other=SUP", "left=RLR", "right=CBR"])
+    groups = {key[0]: row["group"] for key, row in table(tmp_path).items()}
+    assert groups == {
+        "left": "individual", "right": "individual", "left + right": "heterogeneous",
+        "other": "supervised", "other + right": "supervised",
+    }  # fmt: skip
+    record = json.loads((tmp_path / "hyfuse.json").read_text())
+    assert not any("other" in line for line in record["ordering"])
+    assert not any("other" in claim["ours"] + claim["other"] for claim in record["claims"])
+    first, second = (
+        (tmp_path / "hyfuse.md")
+        .read_text()
+        .split("## speaker folds, with an encoder trained to recognise emotions: accuracy")
+    )
+    assert "| supervised |" in second and "| supervised |" not in first
+
+
 def test_a_killed_experiment_goes_on(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,10 +174,11 @@ def test_a_killed_experiment_goes_on(
         original(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(fusion_cells, "train_on_vectors", count)
-    run(finished / "manifest.jsonl", tmp_path)
+    run(finished / "manifest.jsonl", tmp_path, pair="left+right")
     assert len(trained) == 4
     for name in ("hyfuse.csv", "hyfuse.md"):
-        assert (tmp_path / name).read_text() == (finished / "out" / name).read_text()
+        text = (tmp_path / name).read_text().replace("left+right", "right+left")
+        assert text == (finished / "out" / name).read_text()
     run(finished / "manifest.jsonl", tmp_path)
     assert len(trained) == 4
 
@@ -177,6 +235,9 @@ def test_mistakes_are_named(finished: Path, tmp_path: Path) -> None:
         run(manifest, tmp_path, ["nothing=RLR"])
     with pytest.raises(UserError, match="7 speaker folds of 6 speakers"):
         hyfuse(manifest, ["left=RLR"], tmp_path, "speaker", 1, folds=7)
+    for pair in ("left", "left+other", "right+nothing", "left+right+other"):
+        with pytest.raises(UserError, match=r"--pair .*: must be NAME\+NAME, an RLR and a CBR"):
+            run(manifest, tmp_path, pair=pair)
     assert not list(tmp_path.iterdir())
 
 

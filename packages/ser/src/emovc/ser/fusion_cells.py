@@ -72,12 +72,16 @@ class Recipe(NamedTuple):
 def cells_of(representations: Sequence[Representation]) -> list[Cell]:
     """Every representation alone and every pair, the representation-learning ones first.
 
-    A single one needs no flat control: its Möbius sum has one term.
+    A single one needs no flat control: its Möbius sum has one term. Supervised ones are joined by
+    codecs only.
     """
     ordered = sorted(representations, key=lambda r: list(KINDS).index(r.kind))
     alone = [Cell((r.name,), column) for r in ordered for column in ("concat", "mobius")]
     pairs = [
-        Cell((a.name, b.name), column) for a, b in combinations(ordered, 2) for column in COLUMNS
+        Cell((a.name, b.name), column)
+        for a, b in combinations(ordered, 2)
+        if "SUP" not in (a.kind, b.kind) or (a.kind, b.kind) == ("SUP", "CBR")
+        for column in COLUMNS
     ]
     return [*alone, *pairs]
 

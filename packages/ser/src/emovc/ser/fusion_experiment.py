@@ -25,6 +25,7 @@ from emovc.ser.fusion_cells import (
     read_finished,
     run_trainings,
 )
+from emovc.ser.fusion_claims import Claim, claims
 from emovc.ser.fusion_report import NOTICE, draw, ordering, to_csv, to_markdown
 from emovc.ser.fusion_summary import Gain, Result, Row, summarise
 from emovc.ser.recognition import by_speaker
@@ -41,6 +42,7 @@ def hyfuse(
     branch: Literal["conv", "mlp"] = "mlp",
     epochs: int = 50,
     num_workers: int = 1,
+    pair: str | None = None,
 ) -> None:
     """Recognise emotions from each representation alone and from all pairs, fused in three ways.
 
@@ -50,7 +52,8 @@ def hyfuse(
     Args:
         manifest: Manifest of a corpus; its split is not used.
         representations: Stored features and their kinds, NAME=KIND: RLR (representation learning),
-            CBR (compression: a codec) or SIG (statistics of the signal).
+            CBR (compression: a codec), SUP (supervised: learned from emotions; stands apart) or SIG
+            (statistics of the signal).
         out: Folder for tables, figure, JSON, and the finished trainings.
         protocol: Folds that share no speaker, random ones, or both.
         seeds: Repetitions, each with folds and networks of its own.
@@ -58,10 +61,12 @@ def hyfuse(
         branch: Networks before the fusion: two convolutions, or two dense layers.
         epochs: Most passes over the training part.
         num_workers: Processes that train; 0 trains in this one.
+        pair: The two representations, NAME+NAME, that stand for the paper's best pair.
     """
     if seeds < 1 or epochs < 1 or num_workers < 0:
         raise UserError("--seeds and --epochs: must be 1 or more, --num_workers 0 or more")
     kinds = parse_representations(representations)
+    best = _parse_pair(pair, kinds)
     rows = read_manifest(manifest)
     labelled = [u for u in rows if u.emotion is not None]
     if len({u.emotion for u in labelled}) < 2:
@@ -75,7 +80,8 @@ def hyfuse(
     _say([*left_out, *gaps])
     recipe = Recipe(branch, epochs)
     predictions = _train(jobs, parts, utterances, names, folds, recipe, out, num_workers)
-    results = summarise(_confusions(jobs, predictions, utterances, names), kinds)
+    confusions = _confusions(jobs, predictions, utterances, names)
+    rows_and_gains, compared = summarise(confusions, kinds), claims(confusions, kinds, best)
     settings = {
         "manifest": str(manifest),
         "utterances": len(utterances),
@@ -84,9 +90,24 @@ def hyfuse(
         "representations": {r.name: {"kind": r.kind, "store": r.store} for r in parts},
         "seeds": seeds,
         "folds": folds,
+        "pair": pair,
         **recipe._asdict(),
     }
-    _write(out, settings, results, left_out, gaps)
+    _write(out, settings, *rows_and_gains, compared, left_out, gaps)
+
+
+def _parse_pair(pair: str | None, kinds: dict[str, str]) -> tuple[str, ...] | None:
+    """Members of the pair that stands for the paper's best, in the order of the Möbius sum.
+
+    Raises:
+        UserError: It is no RLR with a CBR.
+    """
+    if pair is None:
+        return None
+    names = sorted(pair.split("+"), key=lambda name: kinds.get(name) == "CBR")
+    if [kinds.get(name) for name in names] != ["RLR", "CBR"]:
+        raise UserError(f"--pair {pair}: must be NAME+NAME, an RLR and a CBR of --representations")
+    return tuple(names)
 
 
 def _plan(
@@ -164,22 +185,24 @@ def _labels(utterances: list[Utterance], names: list[str]) -> np.ndarray:
 def _write(
     out: Path,
     settings: dict[str, Any],
-    results: tuple[list[Row], list[Gain]],
+    rows: list[Row],
+    gains: list[Gain],
+    compared: list[Claim],
     left_out: list[str],
     gaps: list[str],
 ) -> None:
     """Write tables, figure and JSON, and show the tables."""
-    rows, gains = results
     record = {
         "notice": NOTICE,
         "settings": settings,
         "ordering": ordering(rows),
         "rows": [row._asdict() for row in rows],
         "gains": [gain._asdict() for gain in gains],
+        "claims": [{**claim._asdict(), "verdict": claim.verdict} for claim in compared],
         "left_out": left_out,
         "gaps": gaps,
     }
-    text = to_markdown(rows, gains, settings, [*left_out, *gaps])
+    text = to_markdown(rows, gains, compared, settings, [*left_out, *gaps])
     write_json(out / "hyfuse.json", record)
     write_text(out / "hyfuse.csv", to_csv(rows))
     write_text(out / "hyfuse.md", text)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from emovc.common.csv_text import csv_text
 from emovc.common.markdown import markdown_table
 from emovc.ser.fusion_cells import COLUMNS, Column
-from emovc.ser.fusion_summary import GROUPS, Gain, Row
+from emovc.ser.fusion_claims import Claim, claims_table
+from emovc.ser.fusion_summary import GROUPS, SUPERVISED, Gain, Row
 from emovc.ser.recognition import MEASURES
 
 if TYPE_CHECKING:
@@ -23,16 +24,31 @@ READING = (
     " what shortening its vector costs."
 )
 
+CLAIMS = (
+    "No number of the paper could be read, so none stands beside ours. A verdict is undecided where"
+    " the interval holds 0."
+)
+
 
 def to_markdown(
-    rows: Sequence[Row], gains: Sequence[Gain], settings: dict[str, Any], notes: Sequence[str]
+    rows: Sequence[Row],
+    gains: Sequence[Gain],
+    claims: Sequence[Claim],
+    settings: dict[str, Any],
+    notes: Sequence[str],
 ) -> str:
     """The whole report."""
     parts = [NOTICE, READING]
     for protocol in dict.fromkeys(row.protocol for row in rows):
         own = [row for row in rows if row.protocol == protocol]
+        taught = [row for row in own if row.group == SUPERVISED]
+        free = [row for row in own if row.group != SUPERVISED]
+        named = [("", free), (", with an encoder trained to recognise emotions", taught)]
         parts += [
-            f"## {protocol} folds: {title}\n\n{_matrix(own, m)}" for m, title in MEASURES.items()
+            f"## {protocol} folds{which}: {title}\n\n{_matrix(some, measure)}"
+            for which, some in named
+            if some
+            for measure, title in MEASURES.items()
         ]
         lines = [
             [g.name, COLUMNS[g.over], f"{g.uar:+.3f} [{g.low:+.3f}, {g.high:+.3f}]"]
@@ -42,6 +58,10 @@ def to_markdown(
         if lines:
             head = ["representations", "HYFuse above", "UAR, pooled [95 % interval]"]
             parts.append(f"## {protocol} folds: gain of HYFuse\n\n{markdown_table([head, *lines])}")
+        compared = [claim for claim in claims if claim.protocol == protocol]
+        if compared:
+            title = f"## {protocol} folds: what the abstract claims"
+            parts.append(f"{title}\n\n{CLAIMS}\n\n{claims_table(compared)}")
     parts += ordering(rows)
     parts.append("; ".join(f"{name} {value}" for name, value in settings.items()))
     return "\n\n".join([*parts, *(["\n".join(f"- {note}" for note in notes)] if notes else [])])
@@ -67,7 +87,8 @@ def ordering(rows: Sequence[Row]) -> list[str]:
             verdict = "holds"
         else:
             verdict = "does not hold"
-        top = max(own, key=lambda row: row.values["uar"].pooled)
+        free = [row for row in own if row.group != SUPERVISED] or own
+        top = max(free, key=lambda row: row.values["uar"].pooled)
         lines.append(
             f"{protocol} folds, claimed order heterogeneous > homogeneous > individual: {verdict}"
             f" (best UAR of each: {shown}); best cell of all: {top.name}, {COLUMNS[top.column]},"

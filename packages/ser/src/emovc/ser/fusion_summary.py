@@ -10,7 +10,8 @@ from emovc.ser.folds import Protocol
 from emovc.ser.fusion_cells import COLUMNS, Cell, Column
 from emovc.ser.recognition import MEASURES, bootstrap, measures
 
-GROUPS = ("individual", "homogeneous", "heterogeneous", "with signal statistics")
+SUPERVISED = "supervised"
+GROUPS = ("individual", "homogeneous", "heterogeneous", "with signal statistics", SUPERVISED)
 
 
 class Result(NamedTuple):
@@ -90,11 +91,9 @@ def summarise(results: Sequence[Result], kinds: dict[str, str]) -> tuple[list[Ro
         results: Trainings; those of one cell and protocol are its folds and seeds.
         kinds: Kind of each representation.
     """
-    cells: dict[tuple[Protocol, Cell], list[Result]] = {}
-    for result in results:
-        cells.setdefault((result.protocol, result.cell), []).append(result)
+    cells = _by_cell(results)
     rows = [_row(protocol, cell, own, kinds) for (protocol, cell), own in cells.items()]
-    pooled = {key: _pooled(own) for key, own in cells.items()}
+    pooled = pooled_by_cell(results)
     gains = [
         _gain(protocol, cell, other, pooled[protocol, cell], pooled[protocol, beside])
         for protocol, cell in cells
@@ -108,11 +107,28 @@ def summarise(results: Sequence[Result], kinds: dict[str, str]) -> tuple[list[Ro
 def group_of(members: Sequence[str], kinds: dict[str, str]) -> str:
     """Group of representations; the paper speaks of pairs of RLR and CBR only."""
     found = [kinds[name] for name in members]
+    if "SUP" in found:
+        return SUPERVISED
     if len(members) == 1:
         return "individual"
     if "SIG" in found:
         return "with signal statistics"
     return "homogeneous" if len(set(found)) == 1 else "heterogeneous"
+
+
+def pooled_by_cell(
+    results: Sequence[Result],
+) -> dict[tuple[Protocol, Cell], dict[str, np.ndarray]]:
+    """Counts (C, C) of all folds and seeds of each cell, by speaker."""
+    return {key: _pooled(own) for key, own in _by_cell(results).items()}
+
+
+def _by_cell(results: Sequence[Result]) -> dict[tuple[Protocol, Cell], list[Result]]:
+    """Trainings of each cell: its folds and seeds."""
+    cells: dict[tuple[Protocol, Cell], list[Result]] = {}
+    for result in results:
+        cells.setdefault((result.protocol, result.cell), []).append(result)
+    return cells
 
 
 def _row(protocol: Protocol, cell: Cell, results: list[Result], kinds: dict[str, str]) -> Row:

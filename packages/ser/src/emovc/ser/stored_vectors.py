@@ -12,6 +12,7 @@ from emovc.common.manifest import Utterance
 
 KINDS = {
     "RLR": "representation learning",  # of an encoder that was trained on speech
+    "SUP": "supervised",  # of an encoder that was trained to recognise emotions
     "CBR": "compression",  # of a neural audio codec
     "SIG": "signal statistics",  # nothing was learned; a control
 }
