@@ -41,7 +41,7 @@ def ainn(
         manifest: Manifest; by default that of the first run.
         split: Part of the manifest.
         pairs: Number of conversions.
-        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        vocoder: Folder of a HiFi-GAN, or griffin-lim; by default the shipped vocoder.
         reference: Who speaks the references.
         accelerator: Lightning's accelerator.
         devices: Processes, each with a GPU of its own where there are GPUs.

@@ -62,7 +62,7 @@ def control(
         pairs: Number of sources.
         source_emotion: Emotion of the sources.
         emotions: Target emotions; by default all others.
-        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        vocoder: Folder of a HiFi-GAN, or griffin-lim; by default the shipped vocoder.
         judges: YAML file that lists the judges; one of them should measure what is controlled.
         set: Settings of the model to override, as NAME=VALUE.
         reference: Who speaks the reference, of models that take one.
@@ -103,7 +103,7 @@ def settings_of(setup: Setup, evaluator: PairEvaluator) -> dict[str, Any]:
         "settings": dict(setup.settings),
         "manifest": sha256_of(setup.manifest),
         "reference": evaluator.converter.reference_kind,
-        "vocoder": str(setup.vocoder) if setup.vocoder else "Griffin-Lim",
+        "vocoder": evaluator.converter.vocoder.label,
         "seed": setup.seed,
         "judges": {judge.name: short_hash(judge.about) for judge in evaluator.panel.judges},
     }

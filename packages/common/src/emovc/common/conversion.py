@@ -156,9 +156,18 @@ class CopySynthesis:
 
 
 class Vocoder(Protocol):
-    """Turns log-mels into waveforms."""
+    """Turns log-mels into waveforms.
+
+    Attributes:
+        frontend: The mel it takes.
+    """
 
     frontend: LogMel
+
+    @property
+    def label(self) -> str:
+        """What reports call it: its kind, its weights and its settings."""
+        ...
 
     def __call__(self, mel: Tensor) -> Tensor:
         """Waveforms (B, N) of log-mels (B, M, T)."""

@@ -16,6 +16,8 @@ from emovc.common.errors import UserError
 from emovc.common.pretrained import load_converter
 from emovc.common.wav import ENDINGS, SILENCE, read_wav, write_wav
 
+GRIFFIN_LIM = "griffin-lim"  # as --vocoder
+
 
 def convert(
     run: Path,
@@ -43,7 +45,8 @@ def convert(
         emotion: Category wanted.
         arousal: Arousal wanted, 1 to 7.
         strength: Strength wanted, 0 to 1.
-        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used, which sounds rough.
+        vocoder: Folder of a HiFi-GAN, or griffin-lim; by default the vocoder for emotional speech
+            that comes with emovc, or Griffin-Lim where the model has another mel.
         speaker: Name of the sources' speaker, for models with a table of speakers.
         text: What is said in the source, for models that read it; all sources say the same then.
         set: Settings of the model to override, as NAME=VALUE.
@@ -94,10 +97,11 @@ def vocode(vocoder: Vocoder, mel: Tensor) -> Tensor:
 
 
 def load_vocoder(folder: Path | None, frontend: LogMel, device: str) -> Vocoder:
-    """The vocoder in a folder, or Griffin-Lim if none is given.
+    """The vocoder in a folder, or the one that comes with emovc where it fits the mel.
 
     Args:
-        folder: Folder of a HiFi-GAN.
+        folder: Folder of a HiFi-GAN, or ``griffin-lim``. ``None``: the shipped vocoder for mels of
+            its settings, Griffin-Lim for others.
         frontend: Mel of the model.
         device: Device of the vocoder.
 
@@ -105,11 +109,15 @@ def load_vocoder(folder: Path | None, frontend: LogMel, device: str) -> Vocoder:
         UserError: The vocoder is of another mel than the model.
     """
     from emovc.common.griffin_lim import GriffinLim
-    from emovc.common.vocoder import HiFiGAN
+    from emovc.common.refined_vocoder import SHIPPED, RefinedVocoder
+    from emovc.common.vocoder_files import read_config
 
+    plain = folder is not None and str(folder).lower() == GRIFFIN_LIM and not folder.exists()
     if folder is None:
+        plain = read_config(SHIPPED / "config.json").frontend.mel_id != frontend.mel_id
+    if plain:
         return GriffinLim(frontend).to(device)
-    vocoder = HiFiGAN.from_pretrained(folder).eval().to(device)
+    vocoder = RefinedVocoder.from_pretrained(folder).to(device)
     require_same_mel(frontend, vocoder.frontend.settings, f"{folder}: the vocoder")
     return vocoder
 

@@ -48,7 +48,7 @@ def evaluate(
         pairs: Number of conversions.
         source_emotion: Emotion of the sources.
         emotions: Target emotions; by default all others.
-        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        vocoder: Folder of a HiFi-GAN, or griffin-lim; by default the shipped vocoder.
         judges: YAML file that lists the judges; by default a panel that needs no download.
         set: Settings of the model to override, as NAME=VALUE.
         reference: Who speaks the reference, of models that don't need the same words.
@@ -97,7 +97,7 @@ def _settings(
         "model": str(setup.run),
         "weights": _weights(setup.run),
         "manifest": sha256_of(setup.manifest),
-        "vocoder": str(setup.vocoder) if setup.vocoder else "Griffin-Lim",
+        "vocoder": evaluator.converter.vocoder.label,
         "seed": setup.seed,
         "dialect": DIALECT,
         "reference": evaluator.converter.reference_kind,

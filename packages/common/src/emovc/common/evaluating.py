@@ -34,7 +34,7 @@ class Setup:
     Attributes:
         run: Run, checkpoint, exported folder, or folder of converted audio.
         settings: Constructor arguments of the model to override.
-        vocoder: Folder of a HiFi-GAN, or nothing for Griffin-Lim.
+        vocoder: Folder of a HiFi-GAN, or griffin-lim; ``None``: the shipped vocoder.
         judges: File that lists the judges, or nothing for the default ones.
         manifest: Manifest; ``speakers.json`` beside it tells F0 statistics, if it is there.
         among: Emotions of the evaluation.

@@ -38,6 +38,11 @@ class GriffinLim(nn.Module):
         self.n_iter = n_iter
         self.momentum = momentum
 
+    @property
+    def label(self) -> str:
+        """What reports call it."""
+        return "Griffin-Lim"
+
     def require_mel(self, frontend: LogMel) -> None:
         """Refuse mels of another front end.
 
@@ -49,11 +54,17 @@ class GriffinLim(nn.Module):
     @torch.no_grad()
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
-    def forward(self, mel: Tensor) -> Tensor:
-        """Synthesise waveforms (B, T * hop) of log-mels (B, M, T), in float32 at least."""
+    def forward(self, mel: Tensor, start: Tensor | None = None) -> Tensor:
+        """Synthesise waveforms (B, T * hop) of log-mels (B, M, T), in float32 at least.
+
+        Args:
+            mel: The log-mels.
+            start: Waveforms (B, T * hop) whose phases the iterations begin with, such as those of
+                a network; by default they begin with fixed pseudo-random phases.
+        """
         mel = mel if mel.dtype == torch.float64 else mel.float()
         magnitude = self.magnitudes(mel)
-        phase = self._first_phase(magnitude)
+        phase = self._first_phase(magnitude) if start is None else self._phase_of(start, magnitude)
         before = torch.zeros_like(phase)
         step = self.momentum / (1 + self.momentum)
         for _ in range(self.n_iter):
@@ -89,6 +100,14 @@ class GriffinLim(nn.Module):
         angle = (2 * torch.pi * turns).to(magnitude)
         return torch.polar(torch.ones_like(angle), angle).expand_as(magnitude)
 
+    def _phase_of(self, wav: Tensor, magnitude: Tensor) -> Tensor:
+        """Unit complex numbers (B, F, T): the phases of waveforms (B, N)."""
+        pad, n_fft, n_frames = self.frontend.pad, self.frontend.n_fft, magnitude.shape[2]
+        needed = (n_frames - 1) * self.frontend.hop_length + n_fft
+        padded = F.pad(wav.to(magnitude.dtype), (pad, max(needed - pad - wav.shape[1], 0)))
+        spec = self._analyse(padded[:, :needed])
+        return torch.polar(torch.ones_like(magnitude), spec.angle())
+
     def _analyse(self, padded: Tensor) -> Tensor:
         """Spectra (B, F, T) of waveforms that are padded already."""
         settings = self.frontend
@@ -107,11 +126,21 @@ class GriffinLim(nn.Module):
 
         ``torch.istft`` refuses spectra without centring, as the window is zero at the first sample.
         """
-        settings = self.frontend
-        window = settings.window.to(spec.real.dtype)[:, None]
-        length = (spec.shape[2] - 1) * settings.hop_length + settings.n_fft
-        size, kernel, stride = (1, length), (1, settings.n_fft), (1, settings.hop_length)
-        frames = torch.fft.irfft(spec, settings.n_fft, dim=1) * window  # (B, N, T)
-        wav = F.fold(frames, size, kernel, stride=stride)[:, 0, 0]
-        weights = window.square().expand(-1, spec.shape[2])[None]
-        return wav / F.fold(weights, size, kernel, stride=stride)[:, 0, 0].clamp(min=1e-8)
+        window = self.frontend.window.to(spec.real.dtype)[:, None]
+        frames = torch.fft.irfft(spec, self.frontend.n_fft, dim=1) * window  # (B, N, T)
+        weights = self._added(window.square().expand(-1, spec.shape[2])[None])
+        return self._added(frames) / weights.clamp(min=1e-8)
+
+    def _added(self, frames: Tensor) -> Tensor:
+        """Sum (B, N) of overlapping frames (B, n_fft, T)."""
+        n_fft, hop, n_frames = self.frontend.n_fft, self.frontend.hop_length, frames.shape[2]
+        length = (n_frames - 1) * hop + n_fft
+        if n_fft % hop:
+            size, kernel, stride = (1, length), (1, n_fft), (1, hop)
+            return F.fold(frames, size, kernel, stride=stride)[:, 0, 0]
+        # Frames of whole hops are added hop by hop, at a third of the cost.
+        parts = frames.unflatten(1, (n_fft // hop, hop)).permute(1, 0, 3, 2)  # (K, B, T, hop)
+        total = frames.new_zeros(len(frames), length // hop, hop)
+        for k, part in enumerate(parts):
+            total[:, k : k + n_frames] += part
+        return total.flatten(1)

@@ -28,7 +28,7 @@ class ListeningSet(AfterValidations):
     Args:
         n_pairs: Conversions.
         every_n_validations: Validations from one listening to the next.
-        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        vocoder: Folder of a HiFi-GAN, or griffin-lim; by default the shipped vocoder.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ from emovc.common.vocoder_layers import (
     check_architecture,
     margin_frames,
 )
-from emovc.common.weights import load_exactly, require_trained, save_weights
+from emovc.common.weights import load_exactly, require_trained, save_weights, weights_hash
 
 
 class HiFiGAN(nn.Module):
@@ -135,7 +135,7 @@ class HiFiGAN(nn.Module):
         }
         return vocoder._load(weights, file, fold)
 
-    def save_pretrained(self, folder: Path, card: str | None = None) -> None:
+    def save_pretrained(self, folder: Path, card: str | None = None, half: bool = False) -> None:
         """Write ``config.json`` and ``model.safetensors``, from which fine-tuning can go on.
 
         The weights have the official names, with weight norm also where it was folded here.
@@ -143,6 +143,7 @@ class HiFiGAN(nn.Module):
         Args:
             folder: Folder to write to.
             card: Text of a ``README.md``.
+            half: Round the weights to half precision.
 
         Raises:
             UserError: The weights are random.
@@ -150,6 +151,7 @@ class HiFiGAN(nn.Module):
         require_trained(self, folder)
         unfolded = HiFiGAN(self.frontend, **self.settings)
         unfolded.load_state_dict(split_weight_norm(self.state_dict()))
+        unfolded = unfolded.half() if half else unfolded
         write_json(folder / "config.json", make_config(self.settings, self.frontend))
         if card is not None:
             write_text(folder / "README.md", card)
@@ -161,6 +163,11 @@ class HiFiGAN(nn.Module):
         frontend = {"class_path": "emovc.common.audio.LogMel", "init_args": self.frontend.settings}
         arguments = {"frontend": frontend, **self.settings, "chunk_frames": self.chunk_frames}
         return {"class_path": "emovc.common.vocoder.HiFiGAN", "init_args": arguments}
+
+    @property
+    def label(self) -> str:
+        """What reports call it: its weights by their hash."""
+        return f"HiFi-GAN {weights_hash(self)}"
 
     def require_mel(self, frontend: LogMel) -> None:
         """Refuse mels of another front end.

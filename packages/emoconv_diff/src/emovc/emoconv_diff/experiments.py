@@ -42,7 +42,7 @@ def emoconv_arousal(
         split: Part of the manifest.
         utterances: How many, speakers and emotions taking turns; by default all of the part.
         levels: Levels to ask for; by default 1 to 7.
-        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        vocoder: Folder of a HiFi-GAN, or griffin-lim; by default the shipped vocoder.
         set: Settings of the model to override, as NAME=VALUE.
         seed: Seed of the model's noise and of the choice of utterances.
     """

@@ -49,7 +49,7 @@ def genner_cross(
         condition: What the reference gives beside its emotion vector: ``full`` voice and local
             prosody, ``global`` voice only, ``centroid`` nothing, the voice is from neutral speech.
         judges: YAML file of judges; by default the quick panel.
-        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        vocoder: Folder of a HiFi-GAN, or griffin-lim; by default the shipped vocoder.
         noise_scale: Standard deviation of the post-net's noise.
         seed: Of the choice.
     """

@@ -71,7 +71,7 @@ def genner_drift(
             by default ``full`` and ``centroid``.
         points: Lambdas, beside the vector as it is.
         judges: YAML file of judges; by default the quick panel.
-        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        vocoder: Folder of a HiFi-GAN, or griffin-lim; by default the shipped vocoder.
         noise_scale: Standard deviation of the post-net's noise.
         seed: Of the choice.
     """

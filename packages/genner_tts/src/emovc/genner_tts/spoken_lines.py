@@ -75,7 +75,7 @@ class Stage:
         manifest: Manifest with texts, splits and the stored emotion vectors.
         emotions: Emotions of the experiment, neutral among them; by default all.
         judges: YAML file of judges; by default the quick panel.
-        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used.
+        vocoder: Folder of a HiFi-GAN, or griffin-lim; by default the shipped vocoder.
         out: Folder of ``parts/`` (rows) and ``audio/``.
         noise_scale: Standard deviation of the post-net's noise.
 

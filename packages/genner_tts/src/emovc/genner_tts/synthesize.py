@@ -58,7 +58,7 @@ def synthesize(
             only, or none, so that the vectors of voice and emotion alone count.
         quantizer: Folder of an emotion quantiser, which quantises the emotion vector.
         lam: The quantiser's lambda; the larger, the fewer bits.
-        vocoder: Folder of a HiFi-GAN; without it Griffin-Lim is used, which sounds rough.
+        vocoder: Folder of a HiFi-GAN, or griffin-lim; by default the shipped vocoder.
         duration_scale: Factor on durations; 2 is half as fast.
         noise_scale: Standard deviation of the post-net's noise.
         seed: Of that noise.
