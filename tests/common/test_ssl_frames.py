@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.common.whisper_models import write_tiny_whisper
 from torch import Tensor, nn
 
 from emovc.common.audio import LogMel
@@ -16,6 +17,7 @@ from emovc.common.ssl_frames import (
     receptive_field,
     standardised,
 )
+from emovc.common.whisper import WhisperEncoder
 
 RATE, MEL_RATE, HOP = 16_000, 22_050, 256
 SIZES: dict[str, Any] = dict(
@@ -45,11 +47,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model.save_pretrained(root / name)
         heard = t.Wav2Vec2FeatureExtractor(do_normalize=not name.startswith(("wavlm", "local")))
         heard.save_pretrained(root / name)
+    write_tiny_whisper(root / "whisper")
     return root
 
 
 def frames_of(
-    source: Path, layer: int = 2, sample_rate: int = MEL_RATE, hop: int = HOP
+    source: Path, layer: int | list[int] = 2, sample_rate: int = MEL_RATE, hop: int = HOP
 ) -> SslFrames:
     """The module with its weights."""
     frames = SslFrames(source, layer, SIZES["hidden_size"], sample_rate, hop)
@@ -62,7 +65,7 @@ def noise(n: int, seed: int = 0) -> Tensor:
     return 0.2 * torch.randn(n, generator=torch.Generator().manual_seed(seed)) + 0.05
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*KINDS, "whisper"])
 @pytest.mark.parametrize("rate", [RATE, MEL_RATE])
 def test_padding_and_neighbours_change_nothing(name: str, rate: int, models: Path) -> None:
     """Also where the padding is NaN, and where two utterances have one length."""
@@ -97,6 +100,53 @@ def test_layers_are_those_of_transformers_shifted_by_an_eighth(name: str, models
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
 
 
+def test_whispers_layers_are_those_of_its_encoder_shifted_by_a_half(models: Path) -> None:
+    """At a hop of 320, frame t of the mel is centred 160 samples after frame t of the network."""
+    wav, n = noise(8_000)[None], torch.tensor([8_000])
+    states = WhisperEncoder.from_pretrained(models / "whisper")(wav, n).states[0]
+    for layer, state in enumerate(states):
+        found = frames_of(models / "whisper", layer, RATE, 320)(wav, n, 25)[0]
+        own = state.T  # (D, 25)
+        wanted = torch.cat([(own[:, :-1] + own[:, 1:]) / 2, own[:, -1:]], dim=1)
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["hubert", "wavlm_stable", "whisper"])
+def test_a_mixture_is_the_mean_of_its_layers_with_weights_that_are_trained_and_saved(
+    name: str, models: Path
+) -> None:
+    wav = noise(12_000).view(2, -1).requires_grad_()
+    n = torch.tensor([6_000, 5_000])
+    alone = torch.stack([frames_of(models / name, layer)(wav, n, 23) for layer in (0, 2)])
+    mixed = frames_of(models / name, [0, 2])
+    torch.testing.assert_close(mixed(wav, n, 23), alone.mean(0), atol=1e-5, rtol=0)
+    assert list(mixed.state_dict()) == ["mixture"] and mixed.mixture is not None
+    optimizer = torch.optim.SGD(mixed.parameters(), lr=10)
+    mixed(wav, n, 23)[0].square().mean().backward()
+    assert wav.grad is None and mixed.mixture.grad is not None
+    assert mixed.mixture.grad.abs().min() > 0 and abs(mixed.mixture.grad.sum()) < 1e-6
+    optimizer.step()
+    share = mixed.mixture.detach().softmax(0)
+    wanted = share[0] * alone[0] + share[1] * alone[1]
+    torch.testing.assert_close(mixed(wav, n, 23).detach(), wanted, atol=1e-5, rtol=0)
+    again = SslFrames(models / name, [0, 2], 16)
+    again.load_state_dict(mixed.state_dict())
+    again.load()
+    assert torch.equal(again(wav, n, 23), mixed(wav, n, 23))
+
+
+@pytest.mark.parametrize("name", ["hubert", "wav2vec2_stable", "whisper"])
+def test_gradients_reach_the_waveform_if_wanted(name: str, models: Path) -> None:
+    frames = SslFrames(models / name, 1, 16, differentiable=True)
+    frames.load()
+    wav = noise(12_000).view(2, -1).requires_grad_()
+    frames(wav, torch.tensor([6_000, 4_000]), 23).square().sum().backward()
+    assert wav.grad is not None and (wav.grad[1, :4_000] != 0).float().mean() > 0.9
+    assert not wav.grad[1, 4_000:].any()
+    with torch.no_grad():
+        assert not frames(wav, torch.tensor([6_000, 4_000]), 23).requires_grad
+
+
 def test_a_click_appears_at_its_frame_of_the_mel(models: Path) -> None:
     """Within what 25 ms and the interpolation reach, on average not half a frame off."""
     frames = frames_of(models / "local", layer=0)
@@ -124,7 +174,8 @@ def test_a_ramp_is_interpolated_exactly_and_held_at_its_ends() -> None:
 
 
 def test_frames_of_the_network_are_counted_as_its_convolutions_count(models: Path) -> None:
-    network: Any = frames_of(models / "hubert")._loaded
+    loaded: Any = frames_of(models / "hubert")._loaded
+    network = loaded[0]
     lengths = torch.arange(400, 3_000)
     counted = network.network._get_feat_extract_output_lengths(lengths)
     assert torch.equal(encoder_frames(network.config, lengths), counted)
@@ -189,8 +240,13 @@ def test_what_does_not_fit_is_said_in_a_line(models: Path, tmp_path: Path) -> No
     refuses(r"it lacks model\.safetensors or pytorch_model\.bin", tmp_path)
     (tmp_path / "model.safetensors").write_bytes((hubert / "model.safetensors").read_bytes())
     refuses(r"lacks do_normalize in preprocessor_config\.json", tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "whisper"}')
-    refuses("is a whisper model; this takes wavlm, hubert, wav2vec2", tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "dac"}')
+    refuses("is a dac model; this takes wavlm, hubert, wav2vec2, whisper", tmp_path)
+    whisper = models / "whisper"
+    refuses(f"dim is 768, but {whisper} has 16; set dim to 16", whisper, dim=768)
+    refuses("has no layer 3; give layers of 0 to 2", whisper, layer=3)
+    with pytest.raises(UserError, match="layer is empty"):
+        SslFrames(hubert, [])
     with pytest.raises(UserError, match="not on this machine and downloads are off"):
         SslFrames("nobody/nothing-such").load(offline=True)
     with pytest.raises(UserError, match="shorter than the 25 ms"):

@@ -29,9 +29,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wide(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same network with a table of positions for 2 s."""
-    return write_tiny_whisper(tmp_path_factory.mktemp("whisper") / "wide", n_positions=100)
+    folder = tmp_path_factory.mktemp("whisper") / "wide"
+    write_tiny_whisper(folder, n_positions=100)
+    state = load_file(tiny / "model.safetensors")
+    key = "model.encoder.embed_positions.weight"
+    save_file(state | {key: state[key].repeat(2, 1)}, folder / "model.safetensors")
+    return folder
 
 
 def noise(n: int, seed: int = 0) -> Tensor:
@@ -211,24 +216,41 @@ def test_nothing_is_saved_trained_or_random(tiny: Path) -> None:
     assert torch.equal(found, encoder(wav, n).states)
 
 
+def without_attention(source: Path, folder: Path) -> WhisperEncoder:
+    """The network whose states depend on 65 ms of speech: no attention and no positions."""
+    shutil.copytree(source, folder)
+    state = {name: value.clone() for name, value in load_file(folder / "model.safetensors").items()}
+    for name, value in state.items():
+        if name.startswith("model.encoder.") and ("out_proj" in name or "positions" in name):
+            value.zero_()
+    save_file(state, folder / "model.safetensors")
+    return WhisperEncoder.from_pretrained(folder, [1])
+
+
 def test_windows_join_without_a_seam_where_states_depend_on_their_surroundings_only(
     tiny: Path, wide: Path, tmp_path: Path
 ) -> None:
-    """Without attention and positions, two tables of other size must give the same states."""
-    found = []
-    for source in (tiny, wide):
-        folder = shutil.copytree(source, tmp_path / source.name)
-        state = load_file(tiny / "model.safetensors")
-        for name in state:
-            if "encoder.embed_positions" in name or "encoder" in name and "out_proj" in name:
-                state[name] = torch.zeros_like(state[name])
-        key = "model.encoder.embed_positions.weight"
-        state[key] = torch.zeros(50 if source == tiny else 100, TINY_DIM)
-        save_file(state, folder / "model.safetensors")
-        encoder = WhisperEncoder.from_pretrained(folder)
-        found.append(encoder(noise(52_345)[None], torch.tensor([52_345])).states)
-    assert found[0].shape[2] == 164
-    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=0)
+    """Four windows of 1 s and two of 2 s give the same states."""
+    wav, n = noise(52_345)[None], torch.tensor([52_345])
+    ours, theirs = (
+        without_attention(source, tmp_path / source.name)(wav, n).states for source in (tiny, wide)
+    )
+    assert ours.shape == (1, 1, 164, TINY_DIM)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_a_click_appears_at_its_frame(tiny: Path, tmp_path: Path) -> None:
+    """Frame t is centred on sample 320 t, also in the later windows."""
+    encoder = without_attention(tiny, tmp_path / "local")
+    quiet, n = 0.01 * noise(40_000)[None], torch.tensor([40_000])
+    quiet[0, 0] = 1  # the peak, which stays
+    before = encoder(quiet, n).states[0, 0]
+    for frame in range(10, 120, 13):
+        clicked = quiet.clone()
+        clicked[0, 320 * frame] += 0.9
+        change = (encoder(clicked, n).states[0, 0] - before).abs().sum(1)  # (T,)
+        place = (change > 1e-3 * change.max()).nonzero()[:, 0]
+        assert place.float().mean() == frame and place.max() - place.min() <= 4
 
 
 def test_an_utterance_that_fits_takes_one_window_and_its_length_its_positions(tiny: Path) -> None:

@@ -1,7 +1,7 @@
-"""Frames of self-supervised speech models on the clock of a mel.
+"""Frames of pretrained speech networks on the clock of a mel.
 
 Source: Hsu et al., "HuBERT", IEEE/ACM TASLP 29, 2021; Chen et al., "WavLM", IEEE JSTSP 16(6), 2022;
-Baevski, Zhou, Mohamed and Auli, "wav2vec 2.0", NeurIPS 2020.
+Baevski, Zhou, Mohamed and Auli, "wav2vec 2.0", NeurIPS 2020; Radford et al., "Whisper", ICML 2023.
 """
 
 import math
@@ -12,46 +12,67 @@ import torch
 from torch import Tensor, nn
 
 from emovc.common.errors import UserError
+from emovc.common.files import read_json
 from emovc.common.resample import Resample
-from emovc.common.transformers_loading import PREPROCESSOR, Pretrained, load_transformer
+from emovc.common.transformers_loading import (
+    CONFIG,
+    PREPROCESSOR,
+    Pretrained,
+    find_folder,
+    load_transformer,
+)
+from emovc.common.whisper import WhisperEncoder
+from emovc.common.whisper_layers import HOP as WHISPER_HOP
 
 ENCODERS = {"wavlm": "WavLMModel", "hubert": "HubertModel", "wav2vec2": "Wav2Vec2Model"}
 RATE = 16_000  # Hz, of all of them
 
 
 class SslFrames(nn.Module):
-    """A hidden layer of HuBERT, WavLM or wav2vec 2.0 for each frame of a mel; frozen.
+    """Hidden layers of HuBERT, WavLM, wav2vec 2.0 or Whisper for each frame of a mel; frozen.
 
-    A padded batch gives what each utterance gives alone. No gradient goes through the network. It
-    is no part of the module tree, so it is neither trained nor moved nor saved with the model that
-    owns it: the state dict is empty, and :meth:`load` is called again after loading a checkpoint.
-    It follows the waveforms to their device.
+    A padded batch gives what each utterance gives alone. The network is no part of the module
+    tree, so it is neither trained nor moved nor saved with the model that owns it, and
+    :meth:`load` is called again after loading a checkpoint. It follows the waveforms to their
+    device. With one layer the state dict is empty. With a list of layers it holds the only weights
+    that are trained: the frames are the layers' mean, weighted by a softmax over ``mixture``, which
+    begins with equal weights.
 
     Args:
-        source: Name on Hugging Face, or folder with ``config.json``, ``preprocessor_config.json``
-            and the weights.
-        layer: Hidden layer; 0 is the transformer's input.
+        source: Name on Hugging Face, or folder with ``config.json``, the weights and, but for
+            Whisper, ``preprocessor_config.json``.
+        layer: Hidden layer, or those of a learned mixture. Of HuBERT and its kin 0 is the
+            transformer's input and k the output of block k counted from 1. Of Whisper k is the
+            output of block k counted from 0, and the number of blocks the normalized output.
         dim: Size D of the frames, which must be that of the model.
         sample_rate: Rate of the waveforms in Hz; others than 16 kHz are resampled inside.
         hop_length: Samples between frames of the mel.
+        differentiable: Let gradients through the frozen network to the waveform.
     """
 
     def __init__(
         self,
         source: str | Path = "facebook/hubert-base-ls960",
-        layer: int = 9,
+        layer: int | list[int] = 9,
         dim: int = 768,
         sample_rate: int = 22_050,
         hop_length: int = 256,
+        differentiable: bool = False,
     ) -> None:
         super().__init__()
         self.source = str(source)
         self.layer = layer
+        self.layers = (layer,) if isinstance(layer, int) else tuple(layer)
+        if not self.layers:
+            raise UserError("SslFrames: layer is empty; give a layer, or a list of some")
         self.dim = dim
         self.sample_rate = sample_rate
         self.hop_length = hop_length
+        self.differentiable = differentiable
         self.resample = Resample(sample_rate, RATE)
-        self._loaded: Pretrained | None = None  # a tuple, which nn.Module doesn't register
+        mixes = not isinstance(layer, int)
+        self.mixture = nn.Parameter(torch.zeros(len(self.layers))) if mixes else None
+        self._loaded: tuple[Pretrained | WhisperEncoder] | None = None  # a tuple isn't registered
 
     @property
     def pretrained(self) -> bool:
@@ -69,26 +90,39 @@ class SslFrames(nn.Module):
         """
         if self._loaded is not None:
             return
+        folder = find_folder(self.source, (), (PREPROCESSOR,), offline)
+        kind = read_json(folder / CONFIG).get("model_type")
+        if kind not in (*ENCODERS, "whisper"):
+            known = ", ".join(ENCODERS)
+            raise UserError(f"{self.source}: is a {kind} model; this takes {known}, whisper")
+        if kind == "whisper":
+            whisper = WhisperEncoder.from_pretrained(self.source, self.layers, offline)
+            self._require_size(whisper.dim)
+            self._loaded = (whisper,)
+            return
         found = load_transformer(self.source, ENCODERS, offline)
         config = found.config
-        if config.hidden_size != self.dim:
-            raise UserError(
-                f"SslFrames: dim is {self.dim}, but {self.source} has {config.hidden_size};"
-                f" set dim to {config.hidden_size}"
-            )
-        if not 0 <= self.layer <= config.num_hidden_layers:
-            raise UserError(
-                f"SslFrames: {self.source} has no layer {self.layer};"
-                f" give 0 to {config.num_hidden_layers}"
-            )
+        self._require_size(config.hidden_size)
+        for layer in self.layers:
+            if not 0 <= layer <= config.num_hidden_layers:
+                raise UserError(
+                    f"SslFrames: {self.source} has no layer {layer};"
+                    f" give 0 to {config.num_hidden_layers}"
+                )
         normalises(found)
-        # The layer after the chosen one stays: some models normalise what comes out of the last.
+        # The layer after the last chosen stays: some models normalise what comes out of the last.
         encoder: Any = found.network.encoder
-        encoder.layers = encoder.layers[: self.layer + 1]
+        encoder.layers = encoder.layers[: max(self.layers) + 1]
         found.network.requires_grad_(False)
-        self._loaded = found
+        self._loaded = (found,)
 
-    @torch.no_grad()
+    def _require_size(self, size: int) -> None:
+        """Refuse a model with frames of another size than the owner was built for."""
+        if size != self.dim:
+            raise UserError(
+                f"SslFrames: dim is {self.dim}, but {self.source} has {size}; set dim to {size}"
+            )
+
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
     def forward(self, wav: Tensor, lengths: Tensor, n_frames: int) -> Tensor:
@@ -105,25 +139,38 @@ class SslFrames(nn.Module):
         Raises:
             UserError: The weights aren't loaded, or an utterance is shorter than 25 ms.
         """
+        lengths = lengths.to(wav.device)
+        steps = torch.arange(n_frames, device=wav.device)
+        with torch.set_grad_enabled(self.differentiable and torch.is_grad_enabled()):
+            frames = self._layers(wav, lengths, steps)
+        if self.mixture is None:
+            mixed = frames[:, 0]
+        else:
+            mixed = torch.einsum("l,bltd->btd", self.mixture.float().softmax(0), frames)
+        valid = steps < lengths[:, None].div(self.hop_length, rounding_mode="floor")
+        return torch.where(valid[..., None], mixed, 0.0).transpose(1, 2)
+
+    def _layers(self, wav: Tensor, lengths: Tensor, steps: Tensor) -> Tensor:
+        """The layers (B, L, T, D) at the centres of the mel's frames ``steps`` (T,)."""
         if self._loaded is None:
             raise UserError(f"SslFrames: {self.source} is not loaded; call load() first")
-        config = self._loaded.config
-        lengths = lengths.to(wav.device)
-        heard = self.resample(torch.where(_mask(lengths, wav.shape[1]), wav, 0.0).float())
-        heard_lengths = self.resample.lengths(lengths)
-        counts = encoder_frames(config, heard_lengths)
+        (loaded,) = self._loaded
+        resampled = self.resample(torch.where(_mask(lengths, wav.shape[1]), wav, 0.0).float())
+        resampled_lengths = self.resample.lengths(lengths)
+        centres = (steps.double() + 0.5) * self.hop_length * RATE / self.sample_rate
+        if isinstance(loaded, WhisperEncoder):
+            states, counts = loaded(resampled, resampled_lengths)
+            return interpolated(states, counts, centres / WHISPER_HOP)
+        config = loaded.config
+        counts = encoder_frames(config, resampled_lengths)
         if int(counts.min()) < 1:
             raise UserError("an utterance is shorter than the 25 ms of a frame; leave it out")
-        states = self._states(self._loaded, heard, heard_lengths)
-        steps = torch.arange(n_frames, device=wav.device)
-        centres = (steps.double() + 0.5) * self.hop_length * RATE / self.sample_rate
+        states = self._states(loaded, resampled, resampled_lengths)
         places = (centres - receptive_field(config) / 2) / math.prod(config.conv_stride)
-        frames = interpolated(states, counts, places)
-        valid = steps < lengths[:, None].div(self.hop_length, rounding_mode="floor")
-        return torch.where(valid[..., None], frames, 0.0).transpose(1, 2)
+        return interpolated(states, counts, places)
 
     def _states(self, loaded: Pretrained, wav: Tensor, lengths: Tensor) -> Tensor:
-        """The layer at the network's own frames, (B, K, D), of waveforms at its rate.
+        """The layers at the network's own frames, (B, L, K, D), of waveforms at its rate.
 
         Group norm averages over time, padding included, and its models know no mask: utterances of
         one length go through them together.
@@ -133,13 +180,14 @@ class SslFrames(nn.Module):
         wav = standardised(wav, valid) if normalises(loaded) else torch.where(valid, wav, 0.0)
         if loaded.config.feat_extract_norm == "layer":
             out = network(wav, attention_mask=valid.long(), output_hidden_states=True)
-            return out.hidden_states[self.layer]
+            return torch.stack([out.hidden_states[layer] for layer in self.layers], dim=1)
         longest = int(encoder_frames(loaded.config, lengths).max())
-        states = wav.new_zeros(len(wav), longest, self.dim)
+        states = wav.new_zeros(len(wav), len(self.layers), longest, self.dim)
         for length in lengths.unique().tolist():
             rows = lengths == length
-            out = network(wav[rows, :length], output_hidden_states=True).hidden_states[self.layer]
-            states[rows, : out.shape[1]] = out
+            out = network(wav[rows, :length], output_hidden_states=True).hidden_states
+            chosen = torch.stack([out[layer] for layer in self.layers], dim=1)
+            states[rows, :, : chosen.shape[2]] = chosen
         return states
 
 
@@ -147,19 +195,26 @@ def interpolated(states: Tensor, counts: Tensor, places: Tensor) -> Tensor:
     """Values between frames on the straight line; before the first and after the last, these.
 
     Args:
-        states: Frames, (B, K, D).
+        states: Frames, (B, ..., K, D).
         counts: Valid frames of each, (B,).
         places: Where values are wanted, in frames, (T,).
 
     Returns:
-        Values, (B, T, D).
+        Values, (B, ..., T, D).
     """
     last = counts[:, None] - 1
     places = places.clamp(min=0)[None].minimum(last)  # (B, T)
     before = places.floor().long()
-    share = (places - before).to(states.dtype)[..., None]
-    row = torch.arange(len(states), device=states.device)[:, None]
-    return torch.lerp(states[row, before], states[row, (before + 1).minimum(last)], share)
+    share = (places - before).to(states.dtype)
+
+    def along_time(rows: Tensor) -> Tensor:
+        """One value per place (B, T) for all layers and sizes, (B, 1, ..., T, 1)."""
+        return rows.view(len(rows), *[1] * (states.dim() - 3), -1, 1)
+
+    def at(place: Tensor) -> Tensor:
+        return states.take_along_dim(along_time(place), dim=-2)
+
+    return torch.lerp(at(before), at((before + 1).minimum(last)), along_time(share))
 
 
 def receptive_field(config: Any, frames: int = 1) -> int:
