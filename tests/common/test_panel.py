@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from emovc.common.errors import UserError
@@ -14,6 +15,7 @@ from emovc.common.judging import Goal, Verdict
 from emovc.common.panel import Failed, Panel, marks_of, model_hashes, read_judges
 from emovc.common.weights import weights_hash
 
+ROOT = Path(__file__).parents[2]
 GOAL = Goal("angry", "one two", "en", "anna")
 
 
@@ -61,6 +63,19 @@ def test_a_recording_that_a_judge_cannot_hear_is_a_gap() -> None:
         verdict, gaps = panel.judge(row, {"source": loud, "target": target}, GOAL)
         assert verdict.metrics == {}
         assert gaps == [("loudness", "the recording is silent")]
+
+
+class Languages(Loudness):
+    """A judge that keeps the language."""
+
+    def hear_in_language(self, wav: np.ndarray, sample_rate: int, language: str) -> str:
+        return language
+
+
+def test_judges_that_depend_on_the_language_are_given_it() -> None:
+    panel = Panel([Loudness("a"), Languages("b")], 8000)
+    assert panel.hear(np.ones(4), "pl") == {"a": 1.0, "b": "pl"}
+    assert panel.hear(np.ones(4)) == {"a": 1.0, "b": 1.0}
 
 
 def test_a_control_that_cannot_be_heard_is_left_out() -> None:
@@ -121,3 +136,39 @@ def test_judges_are_built_from_a_file_by_their_class_path(tmp_path: Path) -> Non
     judges, left_out = read_judges(path)
     assert [judge.name for judge in judges] == ["dvector"]
     assert left_out == []
+
+
+def test_optional_judges_are_left_out_with_their_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "judges.yaml"
+    entry = """- class_path: emovc.common.judges.intelligibility.Intelligibility
+  init_args:
+    recogniser:
+      class_path: emovc.common.judges.recognisers.Whisper
+      init_args: {source: absent}
+"""
+    other = "- class_path: emovc.common.judges.speaker_similarity.DvectorSimilarity\n"
+    path.write_text(entry + other)
+    with pytest.raises(UserError, match="absent: no such folder"):
+        read_judges(path)
+    path.write_text(entry + "  optional: true\n" + other)
+    judges, left_out = read_judges(path)
+    assert [judge.name for judge in judges] == ["dvector"]
+    assert len(left_out) == 1 and "absent: no such folder" in left_out[0]
+    path.write_text("- class_path: nowhere.at.all.Judge\n  optional: true\n" + other)
+    assert read_judges(path)[1] == ["nowhere.at.all.Judge: nowhere.at is not installed"]
+    path.write_text(entry + "  optional: 2\n")
+    with pytest.raises(UserError, match="optional: 2; write true or false"):
+        read_judges(path)
+
+
+@pytest.mark.parametrize("name", ["offline", "full"])
+def test_panels_of_the_checkout_go_on_without_whisper(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = yaml.safe_load((ROOT / "configs" / "judges" / f"{name}.yaml").read_text())
+    path = tmp_path / "judges.yaml"
+    path.write_text(yaml.safe_dump([e for e in entries if "intelligibility" in e["class_path"]]))
+    monkeypatch.setenv("EMOVC_WHISPER", str(tmp_path / "absent"))
+    judges, left_out = read_judges(path, {"en"})
+    assert [judge.name for judge in judges] == ["pocketsphinx"]
+    assert len(left_out) == 1 and "EMOVC_WHISPER=" in left_out[0]

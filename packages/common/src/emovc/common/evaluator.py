@@ -82,25 +82,30 @@ class PairEvaluator:
         rows = {"source": self._real(pair.source)}
         try:
             clip, rtf = self.converter.convert(pair)
-            rows["model"] = clip, self._measure(clip)
+            rows["model"] = clip, self._measure(clip, pair.target.language)
         except UserError as error:
             gaps.append(Gap(pair.id, "model", "conversion", str(error)))
         copy = self.converter.copy_synthesis(pair.target)
-        rows["copy-synthesis"] = self._once(f"copy {pair.target.id}", lambda: copy)
+        of = pair.target
+        rows["copy-synthesis"] = self._once(f"copy {of.id}", of.language, lambda: copy)
         rows["target"] = self._real(pair.target)
         clips = {row: clip for row, (clip, _) in rows.items()}
         return clips, {row: found for row, (_, found) in rows.items()}, gaps, rtf
 
     def _real(self, utterance: Utterance) -> tuple[Clip, Measured]:
         """A real recording and what is measured of it."""
-        return self._once(f"real {utterance.id}", lambda: self.converter.recording(utterance))
+        return self._once(
+            f"real {utterance.id}", utterance.language, lambda: self.converter.recording(utterance)
+        )
 
-    def _once(self, key: str, make: Callable[[], Clip]) -> tuple[Clip, Measured]:
-        """A clip, and what is measured of it now or was before."""
+    def _once(
+        self, key: str, language: str | None, make: Callable[[], Clip]
+    ) -> tuple[Clip, Measured]:
+        """A clip, and what is measured of it now or was before; the key decides its language."""
         clip = make()
-        return clip, self._recent.get(key, lambda: self._measure(clip))
+        return clip, self._recent.get(key, lambda: self._measure(clip, language))
 
-    def _measure(self, clip: Clip) -> Measured:
-        """Analyse a clip and let the judges hear it."""
+    def _measure(self, clip: Clip, language: str | None) -> Measured:
+        """Analyse a clip in a language, and let the judges hear it."""
         rate = self.converter.rate
-        return Measured(analyse(clip.wav, rate), self.panel.hear(clip.wav))
+        return Measured(analyse(clip.wav, rate), self.panel.hear(clip.wav, language))

@@ -5,7 +5,7 @@ transcript, a posterior) is used for every row and pair the recording takes part
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -86,5 +86,24 @@ class Judge(Protocol):
                 emotion, other words) and ``other_speaker`` (its emotion, another speaker and other
                 words).
             goal: What the row should be.
+        """
+        ...
+
+
+@runtime_checkable
+class LanguageJudge(Protocol):
+    """What a judge has besides, if what it keeps of a recording depends on the language."""
+
+    def hear_in_language(self, wav: np.ndarray, sample_rate: int, language: str) -> Any:
+        """Instead of :meth:`Judge.hear` where the language of a recording (N,) is known.
+
+        Args:
+            wav: The recording.
+            sample_rate: Its rate in Hz.
+            language: ISO 639-1 code. What is kept for a language that the judge does not know must
+                become a gap in :meth:`Judge.judge`.
+
+        Raises:
+            UserError: The recording can't be judged; it becomes a gap in the result.
         """
         ...

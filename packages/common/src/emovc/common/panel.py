@@ -10,7 +10,7 @@ import yaml
 from torch import nn
 
 from emovc.common.errors import UserError
-from emovc.common.judging import Goal, Judge, Verdict
+from emovc.common.judging import Goal, Judge, LanguageJudge, Verdict
 from emovc.common.pretrained import build
 from emovc.common.weights import weights_hash
 
@@ -69,12 +69,20 @@ class Panel:
         """Column heading of each metric."""
         return {m: heading for judge in self.judges for m, heading in judge.metrics.items()}
 
-    def hear(self, wav: np.ndarray) -> dict[str, Any]:
-        """What each judge keeps of a recording (N,); a :class:`Failed` where it can't hear it."""
+    def hear(self, wav: np.ndarray, language: str | None = None) -> dict[str, Any]:
+        """What each judge keeps of a recording (N,); a :class:`Failed` where it can't judge it.
+
+        Args:
+            wav: The recording.
+            language: Its language, where it is known: an ISO 639-1 code.
+        """
         heard: dict[str, Any] = {}
         for judge in self.judges:
             try:
-                heard[judge.name] = judge.hear(wav, self.rate)
+                if language is not None and isinstance(judge, LanguageJudge):
+                    heard[judge.name] = judge.hear_in_language(wav, self.rate, language)
+                else:
+                    heard[judge.name] = judge.hear(wav, self.rate)
             except UserError as error:
                 heard[judge.name] = Failed(str(error))
         return heard
@@ -154,8 +162,9 @@ def read_judges(
     """Build the judges that a YAML file lists.
 
     Args:
-        path: List of ``class_path`` and ``init_args``; by default a quick panel, less those
-            whose package or weights aren't installed.
+        path: List of ``class_path`` and ``init_args``; by default a quick panel. Judges of the
+            quick panel, and those marked ``optional: true``, are left out where their package or
+            weights aren't there.
         languages: Languages of the evaluation, where they are known; judges that understand none
             of them are left out.
 
@@ -178,14 +187,17 @@ def read_judges(
         raise UserError(f"{file}: not a list of judges; each needs a class_path")
     judges, left_out = [], []
     for entry in entries:
+        optional = path is None or entry.get("optional", False)
+        if not isinstance(optional, bool):
+            raise UserError(f"{file}: optional: {optional!r}; write true or false")
         module = ".".join(str(entry["class_path"]).split(".")[:2])
-        if path is None and not _installed(module):
+        if optional and not _installed(module):
             left_out.append(f"{entry['class_path']}: {module} is not installed")
             continue
         try:
             judge = build(entry, str(file), ours=False)
         except UserError as error:
-            if path is not None:
+            if not optional:
                 raise
             left_out.append(f"{entry['class_path']}: {error}")
             continue
@@ -201,7 +213,10 @@ def read_judges(
 
 def _installed(module: str) -> bool:
     """Whether a package can be imported."""
-    return importlib.util.find_spec(module) is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is a part of
+        return False
 
 
 def _failed(heard: Any) -> bool:
