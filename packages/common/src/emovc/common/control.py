@@ -154,7 +154,7 @@ class Ladder:
         clips: dict[str, tuple[Clip, float | None]] = {
             row: (converter.recording(u), None) for row, u in real.items()
         }
-        heard = {row: panel.hear(clip.wav) for row, (clip, _) in clips.items()}
+        heard = {r: panel.hear(clip.wav, real[r].language) for r, (clip, _) in clips.items()}
         wanted = analyse(clips["target"][0].wav, converter.rate)
         gaps = []
         for level in self.levels:
@@ -164,7 +164,7 @@ class Ladder:
                 gaps.append(Gap(pair.id, row_of(level), "conversion", str(error)))
         scores = []
         for row, (clip, asked) in clips.items():
-            own = heard[row] if row in heard else panel.hear(clip.wav)
+            own = heard.get(row) or panel.hear(clip.wav, pair.target.language)
             verdict, missing = panel.judge(own, heard, self._goal(pair, asked))
             gaps += [Gap(pair.id, row, judge, reason) for judge, reason in missing]
             found = analyse(clip.wav, converter.rate)

@@ -214,8 +214,9 @@ class Stage:
         """Metrics of the judges, and the posteriors of those that recognise emotions."""
         reference = line.reference
         if reference.id not in self._heard:
-            self._heard[reference.id] = self.panel.hear(self.speech(reference).wav.numpy())
-        heard, own = self.panel.hear(wav), self._heard[reference.id]
+            recording = self.speech(reference).wav.numpy()
+            self._heard[reference.id] = self.panel.hear(recording, reference.language)
+        heard, own = self.panel.hear(wav, line.text.language), self._heard[reference.id]
         goal = Goal(
             str(reference.emotion), line.text.text, line.text.language, reference.speaker,
             among=tuple(self.source.emotions),
