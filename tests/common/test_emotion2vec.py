@@ -75,6 +75,22 @@ def test_batch_gives_what_each_gives_alone_whatever_the_padding_holds() -> None:
         torch.testing.assert_close(results[0].utterance[i], alone.utterance[0], atol=1e-11, rtol=0)
 
 
+def test_a_masked_batch_gives_what_lengths_give_by_themselves() -> None:
+    """The ways of GPUs and of CPUs, and the gradients through both."""
+    model = tiny().double()
+    wav, lengths = padded([torch.randn(n).double() for n in (8_000, 2_345, 2_345, 719)])
+    wav.requires_grad_()
+    prepared, counts = model._prepare(wav, lengths)
+    ways = []
+    for encode in (model._encode, model._encode_padded):
+        frames, *layers = encode(prepared, counts, True)
+        (gradient,) = torch.autograd.grad(frames.pow(3).sum(), wav, retain_graph=True)
+        ways.append([frames, *layers, gradient])
+    assert len(ways[0]) == 4 and ways[0][0].shape == (4, 24, 32)
+    for one, other in zip(*ways, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-7)
+
+
 def test_order_within_the_batch_does_not_matter() -> None:
     model = tiny().double()
     wav, lengths = padded([torch.randn(n).double() for n in (5_000, 9_000, 7_000)])

@@ -41,7 +41,8 @@ class Emotion2vecOutput(NamedTuple):
 class Emotion2vec(nn.Module):
     """The network of emotion2vec without the parts that only its pre-training needs.
 
-    A padded batch gives what each utterance gives alone; gradients reach the waveform. The names of
+    A padded batch gives what each utterance gives alone; gradients reach the waveform. On a CPU
+    utterances of unlike length are encoded one after the other, on a GPU together. The names of
     the parameters are those of the official weights. Made by the constructor its weights are random
     and ``pretrained`` is False; :meth:`from_pretrained` loads real ones. The defaults are the base
     model's. Layer drop of the official training is left out.
@@ -203,7 +204,26 @@ class Emotion2vec(nn.Module):
         return wav.to(self.blocks[0].get_parameter("norm1.weight").dtype), counts
 
     def _encode(self, wav: Tensor, counts: list[int], layers: bool) -> list[Tensor]:
-        """Output of the last block and, if asked for, the layers' results, (B, T, D) each."""
+        """Output of the last block and, if asked for, the layers' results, (B, T, D) each.
+
+        On a CPU only utterances of equal length go through the network together: there padding
+        costs what speech costs, and a batch gains nothing.
+        """
+        if wav.device.type != "cpu" or len(set(counts)) == 1:
+            return self._encode_padded(wav, counts, layers)
+        states: list[Tensor] = []
+        for count in sorted(set(counts), reverse=True):
+            rows = [i for i, other in enumerate(counts) if other == count]
+            part = wav[rows, : (count - 1) * HOP + RECEPTIVE]
+            results = self._encode_padded(part, [count] * len(rows), layers)
+            if not states:  # the longest come first
+                states = [value.new_zeros(len(wav), count, value.shape[2]) for value in results]
+            for state, value in zip(states, results, strict=True):
+                state[rows, :count] = value
+        return states
+
+    def _encode_padded(self, wav: Tensor, counts: list[int], layers: bool) -> list[Tensor]:
+        """The same for all utterances at once."""
         mask = _mask(torch.tensor(counts, device=wav.device), max(counts)).to(wav.dtype)
         x, bias = self.modality_encoders["AUDIO"](wav, mask)
         results = []

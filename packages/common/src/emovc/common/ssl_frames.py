@@ -21,6 +21,7 @@ from emovc.common.transformers_loading import (
     find_folder,
     load_transformer,
 )
+from emovc.common.weights import weights_hash
 from emovc.common.whisper import WhisperEncoder
 from emovc.common.whisper_layers import HOP as WHISPER_HOP
 
@@ -79,6 +80,18 @@ class SslFrames(nn.Module):
         """Whether the weights are loaded; there are no random ones."""
         return self._loaded is not None
 
+    @property
+    def weights(self) -> str:
+        """Hash of the network's weights.
+
+        Raises:
+            UserError: They aren't loaded.
+        """
+        loaded = self._require_loaded()
+        if isinstance(loaded, WhisperEncoder):
+            return loaded.weights
+        return weights_hash(loaded.network)
+
     def load(self, offline: bool = False) -> None:
         """Load the weights, if they aren't yet.
 
@@ -116,6 +129,12 @@ class SslFrames(nn.Module):
         found.network.requires_grad_(False)
         self._loaded = (found,)
 
+    def _require_loaded(self) -> Pretrained | WhisperEncoder:
+        """The network, or a refusal."""
+        if self._loaded is None:
+            raise UserError(f"SslFrames: {self.source} is not loaded; call load() first")
+        return self._loaded[0]
+
     def _require_size(self, size: int) -> None:
         """Refuse a model with frames of another size than the owner was built for."""
         if size != self.dim:
@@ -152,9 +171,7 @@ class SslFrames(nn.Module):
 
     def _layers(self, wav: Tensor, lengths: Tensor, steps: Tensor) -> Tensor:
         """The layers (B, L, T, D) at the centres of the mel's frames ``steps`` (T,)."""
-        if self._loaded is None:
-            raise UserError(f"SslFrames: {self.source} is not loaded; call load() first")
-        (loaded,) = self._loaded
+        loaded = self._require_loaded()
         resampled = self.resample(torch.where(_mask(lengths, wav.shape[1]), wav, 0.0).float())
         resampled_lengths = self.resample.lengths(lengths)
         centres = (steps.double() + 0.5) * self.hop_length * RATE / self.sample_rate
