@@ -17,7 +17,9 @@ DOOR = "kids are talking by the door"
         # An error beside the middle of the overlap: the word of the window that has more context.
         ("a dog in the yard", "he dog in the garden too", 6, "a dog in the garden too"),
         # A word that one of them lacks.
-        ("one two three four five", "two four five six", 4, "one two three four five six"),
+        ("p q r s t u", "q r x s t u v w", 5, "p q r s t u v w"),
+        # Every word in common is cut in one of them.
+        ("the cat sat on the ol", "he old mat", 2, "the cat sat on the old mat"),
         # Case and punctuation are no difference; they are kept.
         ("and sat on the Old, mat", "on the old mat. Then", 4, "and sat on the old mat. Then"),
         # A pause: nothing in common, nothing lost.
