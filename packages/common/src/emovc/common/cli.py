@@ -31,6 +31,10 @@ COMMANDS = {
     "reproduce": ("reproduce", "re-run an experiment of a paper on your runs"),
 }
 
+TRUST = (
+    "With --trust PACKAGE, any command loads models whose classes are of a package other than"
+    " emovc's.\n"
+)
 
 GROUP = "emovc.commands"  # entry points with which other packages offer commands
 
@@ -48,7 +52,7 @@ def main() -> None:
         return
     quieten()
     try:
-        _run(name, args)
+        _run(name, _without_trust(args))
     except UserError as error:
         sys.stderr.write(f"emovc: {_message(error)}\n")
         sys.exit(2)
@@ -81,6 +85,25 @@ def _run(name: str, args: list[str]) -> None:
     others[name].load()(name, args)
 
 
+def _without_trust(args: list[str]) -> list[str]:
+    """Trust the packages that ``--trust`` names, and leave the other words.
+
+    Raises:
+        UserError: One has no name behind it.
+    """
+    rest: list[str] = []
+    words = iter(args)
+    for word in words:
+        option, equals, package = word.partition("=")
+        if option != "--trust":
+            rest.append(word)
+            continue
+        from emovc.common.trust import trust
+
+        trust(package if equals else next(words, ""))
+    return rest
+
+
 def _usage() -> str:
     """All commands, those of other packages with the package's name."""
     lines = [f"  {command:<16}{what}" for command, (_, what) in COMMANDS.items()]
@@ -88,7 +111,9 @@ def _usage() -> str:
         package = point.dist.name if point.dist else "another package"
         lines.append(f"  {point.name:<16}of {package}")
     body = "\n".join(lines)
-    return f"usage: emovc COMMAND ...\n\n{body}\n\nemovc COMMAND --help describes a command.\n"
+    return (
+        f"usage: emovc COMMAND ...\n\n{body}\n\nemovc COMMAND --help describes a command.\n{TRUST}"
+    )
 
 
 def _message(error: UserError) -> str:

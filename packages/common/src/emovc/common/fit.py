@@ -10,6 +10,7 @@ import wandb
 import yaml
 from jsonargparse import Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.cli import (
     ArgsType,
     LightningArgumentParser,
@@ -25,6 +26,7 @@ from emovc.common.files import read_json, write_json, write_text
 from emovc.common.parsing import one_line, reason_of
 from emovc.common.pretrained import find_checkpoint
 from emovc.common.quiet import quieten
+from emovc.common.trust import foreign_packages
 
 FRONTEND = "model.init_args.model.init_args.frontend.init_args"
 
@@ -64,7 +66,10 @@ class RunRecord(SaveConfigCallback):
             "seed": data.seed,
             "mel_id": next(mels, None),
             "commit": code_version(),
+            "trust": foreign_packages(pl_module.hparams.get("model")),
         }
+        for package in self.record["trust"]:
+            rank_zero_info(f"{package}: not of emovc; --trust {package} will load this run")
         for logger in trainer.loggers:
             logger.log_hyperparams({**yaml.safe_load(text), **self.record})
 

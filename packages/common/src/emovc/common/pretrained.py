@@ -1,12 +1,13 @@
 """From weights on disk to a network: exported folders, runs and checkpoints, without Lightning.
 
 A checkpoint and an exported folder both hold the constructor call (``class_path`` and
-``init_args``) beside the weights. Only classes below ``emovc`` are built from them, and no pickle
-is read: weights are safetensors, or checkpoints read with ``weights_only=True``.
+``init_args``) beside the weights. Only networks of emovc, and of packages the user trusts, are
+built from them (:mod:`emovc.common.trust`), and no pickle is read: weights are safetensors, or
+checkpoints read with ``weights_only=True``.
 """
 
-import importlib
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from emovc.common.errors import UserError
 from emovc.common.files import write_text
+from emovc.common.trust import class_of_file, class_of_user, trusting
 from emovc.common.weights import load_exactly, read_weights, require_trained, save_weights
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -27,11 +29,12 @@ def build(config: Any, where: str, ours: bool = True) -> Any:
     Args:
         config: A configuration value; what is no such description is returned as it is.
         where: File it stands in, for messages.
-        ours: Refuse classes that aren't emovc's, as for a file that came with weights; one that
-            the user wrote himself may name his own.
+        ours: Build only what a file that came with weights may name, see
+            :func:`~emovc.common.trust.class_of_file`; one that users write themselves, such as a
+            list of judges, may name any class.
 
     Raises:
-        UserError: A class isn't one of emovc's, or doesn't exist or know an argument.
+        UserError: A class may not be named, doesn't exist or doesn't know an argument.
     """
     if isinstance(config, list):
         return [build(item, where, ours) for item in config]
@@ -39,17 +42,12 @@ def build(config: Any, where: str, ours: bool = True) -> Any:
         return config
     if "class_path" not in config:
         return {key: build(value, where, ours) for key, value in config.items()}
-    path = str(config["class_path"])
-    module, _, name = path.rpartition(".")
-    if ours and not module.startswith("emovc."):
-        raise UserError(f"{where}: class {path} is not part of emovc and is not built from a file")
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        raise UserError(
-            f"{where}: class {path} does not exist; is its package installed, and new enough?"
-        ) from None
-    arguments = {k: build(v, where, ours) for k, v in (config.get("init_args") or {}).items()}
+    path = config["class_path"]
+    kind = class_of_file(path, where) if ours else class_of_user(path, where)
+    given = config.get("init_args") or {}
+    if not isinstance(given, dict):
+        raise UserError(f"{where}: init_args of {path} are malformed; write them as NAME: VALUE")
+    arguments = {k: build(v, where, ours) for k, v in given.items()}
     unknown = sorted(arguments.keys() - inspect.signature(kind).parameters.keys())
     if unknown:
         known = ", ".join(inspect.signature(kind).parameters)
@@ -153,7 +151,10 @@ def find_model(path: Path) -> Path:
 
 
 def load_network(
-    path: Path, kind: type[Network], settings: dict[str, Any] | None = None
+    path: Path,
+    kind: type[Network],
+    settings: dict[str, Any] | None = None,
+    trust: Sequence[str] = (),
 ) -> Network:
     """Load the network of an exported folder, a run (its last checkpoint), or a checkpoint.
 
@@ -161,21 +162,26 @@ def load_network(
         path: Any of the three.
         kind: Class it must be of.
         settings: Constructor arguments to override.
+        trust: Packages beside emovc's whose classes may be built; name only what you know.
 
     Raises:
         UserError: The path holds no such network.
     """
     file = find_model(path)
     load = load_folder if file.parent == path else load_checkpoint
-    return load(path if file.parent == path else file, kind, settings)
+    with trusting(*trust):
+        return load(path if file.parent == path else file, kind, settings)
 
 
-def load_converter(path: Path, settings: dict[str, Any] | None = None) -> Any:
+def load_converter(
+    path: Path, settings: dict[str, Any] | None = None, trust: Sequence[str] = ()
+) -> Any:
     """Load the converter of an exported folder, a run, or a checkpoint.
 
     Args:
         path: Any of the three; of a run its last checkpoint.
         settings: Constructor arguments to override, such as what a conversion takes over.
+        trust: Packages beside emovc's whose classes may be built; name only what you know.
 
     Returns:
         A :class:`~emovc.common.conversion.Converter`, in eval mode on the CPU.
@@ -183,7 +189,7 @@ def load_converter(path: Path, settings: dict[str, Any] | None = None) -> Any:
     Raises:
         UserError: The path holds no converter.
     """
-    loaded = load_network(path, nn.Module, settings)
+    loaded = load_network(path, nn.Module, settings, trust)
     if not hasattr(loaded, "convert"):
         raise UserError(f"{path}: holds a {type(loaded).__name__}, which converts no speech")
     return loaded
