@@ -13,6 +13,7 @@ from torch import Tensor
 from emovc.common.audio import LogMel, require_same_mel
 from emovc.common.conversion import Converter, EmotionTarget, Speech, Vocoder
 from emovc.common.errors import UserError
+from emovc.common.files import same_file
 from emovc.common.pretrained import load_converter
 from emovc.common.wav import ENDINGS, SILENCE, read_wav, write_wav
 
@@ -64,6 +65,7 @@ def convert(
         raise UserError(f"batch_size {batch_size}: this model converts one file at a time; give 1")
     files = expand(sources)
     jobs = list(zip(files, places_of(files, out), strict=True))
+    require_no_input([place for _, place in jobs], reference or [])
     for first in range(0, len(jobs), batch_size):
         part = jobs[first : first + batch_size]
         heard = [read_speech(source, rate, device, speaker) for source, _ in part]
@@ -159,9 +161,11 @@ def places_of(files: Sequence[Path], out: Path) -> list[Path]:
     """Where each result goes: ``out`` itself for one file, else ``out/<name>.wav``.
 
     Raises:
-        UserError: Two files have the same name, so that one result would replace the other.
+        UserError: Two files have the same name, so that one result would replace the other; or a
+            result would replace a source.
     """
     if len(files) == 1 and out.suffix:
+        require_no_input([out], files)
         return [out]
     sources: dict[Path, Path] = {}
     for file in files:
@@ -169,7 +173,24 @@ def places_of(files: Sequence[Path], out: Path) -> list[Path]:
         first = sources.setdefault(place, file)
         if first is not file:
             raise UserError(f"{file}: has the same name as {first}; convert it to another OUT")
+    require_no_input(list(sources), files)
     return list(sources)
+
+
+def require_no_input(places: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Refuse to write over what is read.
+
+    Args:
+        places: Files to write.
+        inputs: Files that are read.
+
+    Raises:
+        UserError: One of them is among the others.
+    """
+    read = {path.resolve() for path in inputs}
+    for place in places:
+        if place.resolve() in read or (place.exists() and any(same_file(place, p) for p in inputs)):
+            raise UserError(f"{place}: is an input and would be overwritten; give another OUT")
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:

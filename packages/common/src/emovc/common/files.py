@@ -41,6 +41,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def same_file(a: Path, b: Path) -> bool:
+    """Whether two paths lead to one file or folder, be it by links or by another spelling."""
+    try:
+        return a.samefile(b)
+    except OSError:  # one of them isn't there
+        return a.resolve() == b.resolve()
+
+
 def _disk_error(error: OSError, path: Path) -> Exception:
     """Name the remedy of the disk errors a user can mend; others stay as they are."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -2,13 +2,17 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn, get_args, get_origin
 
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
 
 from emovc.common.errors import UserError
+from emovc.common.files import same_file
+
+OUTPUTS = {"out", "folder"}  # parameters that commands write to
 
 
 def one_line(message: str) -> str:
@@ -117,7 +121,33 @@ def run_function(
         kind = parameters["out"].annotation
         parser.add_argument("-o", "--out", type=kind, required=True, help=about["out"])
     built = parser.instantiate(parser.parse_args(args))
+    require_outputs_apart({name: built[name] for name in parameters})
     function(**{name: built[name] for name in parameters})
+
+
+def require_outputs_apart(arguments: Mapping[str, Any]) -> None:
+    """Refuse to write where a command reads.
+
+    Args:
+        arguments: Arguments of a command by name; ``out`` and ``folder`` are written to, other
+            paths are read.
+
+    Raises:
+        UserError: A path to write is one of those to read.
+    """
+    given = {
+        name: [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, Path)]
+        for name, value in arguments.items()
+    }
+    for output in OUTPUTS & given.keys():
+        for name, paths in given.items():
+            if name not in OUTPUTS and any(
+                same_file(path, to) for path in paths for to in given[output]
+            ):
+                raise UserError(
+                    f"{output} {given[output][0]}: is what {name} reads and would be overwritten;"
+                    " give another"
+                )
 
 
 def _item_type(annotation: Any) -> type | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from emovc.common.conversion import Speech
-from emovc.common.convert import load_vocoder, read_speech, vocode
+from emovc.common.convert import load_vocoder, read_speech, require_no_input, vocode
 from emovc.common.errors import UserError
 from emovc.common.parsing import run_function
 from emovc.common.wav import write_wav
@@ -64,6 +64,7 @@ def synthesize(
         seed: Of that noise.
         device: Device to compute on.
     """
+    require_no_input([out], [*reference, *(voice or [])])
     if duration_scale <= 0 or noise_scale < 0:
         raise UserError("duration_scale must be above 0, noise_scale 0 or more")
     if quantizer is None and lam:
