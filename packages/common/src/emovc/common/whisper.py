@@ -160,7 +160,7 @@ class WhisperEncoder(nn.Module):
         log_mel, blocks = log_mel.to(wav.device), blocks.to(wav.device)
         lengths = lengths.to(wav.device)
         wav = torch.where(length_mask(lengths, wav.shape[1]), wav, 0.0).float()
-        wav, lengths = self.resample(wav), self.resample.lengths(lengths)
+        wav, lengths = self.resample.to(wav.device)(wav), self.resample.lengths(lengths)
         if int(lengths.min()) < SHORTEST:
             raise UserError(
                 f"utterance {int(lengths.argmin())} of the batch is shorter than the"
