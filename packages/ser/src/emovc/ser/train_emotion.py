@@ -1,9 +1,9 @@
-"""``emovc train-emotion``: train the emotion encoder on the corpora of a manifest, in seconds."""
+"""``emovc train-emotion``: train an emotion encoder on the corpora of a manifest, in seconds."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from emovc.ser.emotion_encoder import EmotionEncoder
 from emovc.ser.emotion_network import EmotionNetwork
 from emovc.ser.emotion_statistics import EmotionStatistics
 from emovc.ser.stored_vectors import read_vectors
+from emovc.ser.train_whisper_emotion import Purpose, train_whisper_emotion
 
 BATCH, LR, WEIGHT_DECAY, SMOOTHING, MIXUP = 64, 1e-3, 0.05, 0.1, 0.4
 FEWEST_STEPS = 300  # which small corpora need, whatever their epochs come to
@@ -30,15 +31,28 @@ MEL_INIT = {"class_path": "emovc.common.audio.LogMel", "init_args": {}}
 
 
 def train_emotion(
-    manifest: Path, out: Path, epochs: int = 80, seed: int = 0, num_workers: int = 0
+    manifest: Path,
+    out: Path,
+    kind: Literal["images", "whisper"] = "images",
+    purpose: Purpose = "judge",
+    epochs: int = 80,
+    seed: int = 0,
+    whisper: str | None = None,
+    vocoder: Path | None = None,
+    num_workers: int = 0,
 ) -> None:
     """Train an emotion encoder on the training part of a manifest.
 
     Args:
         manifest: Manifest with emotions and splits, of one corpus or by emovc combine of several.
-        out: Folder to write; EmotionEncoder.from_pretrained reads it.
-        epochs: Passes over the training part.
+        out: Folder to write; from_pretrained of the encoder reads it.
+        kind: The encoder on the log-mel and the pitch, or the one on Whisper.
+        purpose: Which of the two on Whisper; they share no trained part.
+        epochs: Passes over the training part of the one on the log-mel.
         seed: Seed of weights and order.
+        whisper: Folder or name on Hugging Face of Whisper; EMOVC_WHISPER or openai/whisper-base
+            where none is given.
+        vocoder: Folder of a HiFi-GAN, whose copy-synthesis the one on Whisper learns from too.
         num_workers: Processes that read audio.
     """
     if (out / "model.safetensors").exists():
@@ -46,13 +60,17 @@ def train_emotion(
     utterances = read_manifest(manifest)
     require_no_leaks(utterances)
     rows = training_rows(utterances, manifest)
+    if kind == "whisper":
+        root = manifest.parent / "features"
+        train_whisper_emotion(rows, root, out, purpose, seed, whisper, vocoder, num_workers)
+        return
     values = stored_statistics(manifest, rows, num_workers)
     encoder = EmotionEncoder(trained_on=tuple(sorted({u.corpus for u in rows})))
     encoder.network = fit_network(encoder, values, rows, epochs, seed)
     arguments = {"frontend": MEL_INIT, "trained_on": encoder.trained_on}
-    kind = f"{EmotionEncoder.__module__}.{EmotionEncoder.__qualname__}"
+    path = f"{EmotionEncoder.__module__}.{EmotionEncoder.__qualname__}"
     record: dict[str, Any] = {
-        "model": {"class_path": kind, "init_args": arguments},
+        "model": {"class_path": path, "init_args": arguments},
         "corpus": ",".join(encoder.trained_on),
         "split_id": rows[0].split_id,
         "utterances": len(rows),
