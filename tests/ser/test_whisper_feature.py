@@ -36,6 +36,18 @@ def test_frames_are_those_of_the_layer(whisper: Path, layer: int) -> None:
         torch.testing.assert_close(values["mean_std"][i], pooled(frames, "mean_std"))
 
 
+def test_several_layers_stand_side_by_side(whisper: Path) -> None:
+    wav, lengths = 0.1 * torch.randn(2, 12_000), torch.tensor([12_000, 7_000])
+    one, other, both = (
+        WhisperFeature.from_pretrained(whisper, RATE, layer)(wav, lengths)
+        for layer in (2, 0, [2, 0])
+    )
+    for a, b, found in zip(one, other, both, strict=True):
+        parts = [row.view(2, TINY_DIM) for row in (a, b)]  # mean and deviation
+        wanted = torch.stack(parts, dim=1).flatten()
+        torch.testing.assert_close(found, wanted[None], atol=1e-5, rtol=0)
+
+
 def test_padding_neighbours_and_gain_change_nothing(whisper: Path) -> None:
     feature = WhisperFeature.from_pretrained(whisper, 22_050)
     wav = torch.full((2, 20_000), 7.0)

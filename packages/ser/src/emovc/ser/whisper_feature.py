@@ -1,4 +1,4 @@
-"""A layer of Whisper's encoder as a representation that emotions are recognised from."""
+"""Layers of Whisper's encoder as a representation that emotions are recognised from."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,13 @@ from emovc.ser.utterances import Pool, pooled
 
 
 class WhisperFeature(nn.Module):
-    """A hidden layer of Whisper (50 frames per second), pooled over time.
+    """Hidden layers of Whisper (50 frames per second) side by side, pooled over time.
+
+    Mean and deviation of L layers of D values are a row (1, 2LD): the means of all, then the
+    deviations.
 
     Args:
-        encoder: Whisper with its weights, and one layer to give.
+        encoder: Whisper with its weights and the layers to give.
         pool: What becomes of the frames.
         name: Name in the store.
     """
@@ -40,7 +43,7 @@ class WhisperFeature(nn.Module):
         cls,
         source: str | Path,
         sample_rate: int,
-        layer: int = 2,
+        layer: int | list[int] = 2,
         peak: float | None = 0.5,
         pool: Pool = "mean_std",
         name: str = "whisper",
@@ -51,6 +54,7 @@ class WhisperFeature(nn.Module):
             source: Where the weights are.
             sample_rate: Rate of the waveforms that it will get, in Hz.
             layer: Output of this block, counted from 0; the number of blocks is the final output.
+                A list gives several.
             peak: Largest magnitude that utterances are brought to first; ``None``: as they are.
             pool: What becomes of the frames.
             name: Name in the store.
@@ -58,14 +62,14 @@ class WhisperFeature(nn.Module):
         Raises:
             UserError: There is no such model or layer.
         """
-        encoder = WhisperEncoder.from_pretrained(
-            source, [layer], sample_rate=sample_rate, peak=peak
-        )
+        layers = [layer] if isinstance(layer, int) else layer
+        encoder = WhisperEncoder.from_pretrained(source, layers, sample_rate=sample_rate, peak=peak)
         return cls(encoder, pool, name)
 
     @torch.no_grad()
     def forward(self, wav: Tensor, lengths: Tensor) -> list[Tensor]:
         """Pooled frames of waveforms (B, N), which don't depend on the padding."""
         states, counts = self.encoder(wav, lengths)
-        found = zip(states[:, 0], counts.tolist(), strict=True)
+        rows = states.transpose(1, 2).flatten(2)  # (B, T, L * D)
+        found = zip(rows, counts.tolist(), strict=True)
         return [pooled(frames[:count], self.pool) for frames, count in found]
