@@ -68,6 +68,22 @@ def test_unequal_lists_are_compared_on_what_they_share(two: list[Path], tmp_path
     assert {d.n for d in differences(found)} == {5}
 
 
+def test_a_metric_that_older_evaluations_lack_is_a_column_with_gaps(two: list[Path]) -> None:
+    """Gross pitch errors came later than the first evaluations, which still load."""
+    assert "f0_gpe" not in align(read_evaluations(two, None)).metrics
+    file = two[1] / "scores.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for score in (s for line in lines for s in line):
+        score["metrics"]["f0_gpe"] = 0.25
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = align(read_evaluations(two, None))
+    assert found.metrics["f0_gpe"] == "gross pitch error"
+    values = {name: metrics["f0_gpe"] for name, metrics in found.table().items()}
+    assert (values["second"].mean, values["second"].n) == (0.25, 12)
+    assert values["first"].n == 0
+    assert "f0_gpe" not in {d.metric for d in differences(found)}
+
+
 def test_missing_audio_and_scores_are_listed_and_the_rest_is_compared(
     tmp_path: Path,
 ) -> None:

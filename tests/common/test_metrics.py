@@ -13,12 +13,19 @@ from emovc.common.audio_copies import (
 from emovc.common.dtw import warping_path
 from emovc.common.manifest import Utterance
 from emovc.common.mel_cepstrum import frequency_warping, mel_cepstra
-from emovc.common.metrics import Analysis, analyse, bootstrap_interval, compare, correlation
+from emovc.common.metrics import (
+    Analysis,
+    analyse,
+    bootstrap_interval,
+    compare,
+    correlation,
+    f0_errors,
+)
 
 
 def test_the_dialect_is_the_one_that_tables_name() -> None:
     """A change of any setting must change the name, and is a change of all published numbers."""
-    assert metrics.DIALECT == "world16k-5ms-mcep24-a0.42-noc0-dtw-trim40"
+    assert metrics.DIALECT == "world16k-5ms-mcep24-a0.42-noc0-dtw-trim40-swiftf0-0.5"
     settings = (metrics.RATE, metrics.HOP, metrics.N_FFT, metrics.ORDER, metrics.ALPHA)
     assert settings == (16_000, 80, 1024, 24, 0.42)
 
@@ -85,7 +92,8 @@ def tone(f0_hz: float, seconds: float, rate: int = 16_000, gain: float = 0.3) ->
 def test_a_recording_has_no_distance_from_itself() -> None:
     a = analyse(tone(150, 1.0), 16_000)
     scores = compare(a, a)
-    zeros = ("mcd_db", "f0_rmse_st", "voicing_error", "energy_rmse_db", "duration_error_s")
+    zeros = ("mcd_db", "f0_rmse_st", "f0_gpe", "voicing_error", "energy_rmse_db")
+    zeros += ("duration_error_s",)
     assert all(scores[name] == pytest.approx(0, abs=1e-6) for name in zeros)
 
 
@@ -95,6 +103,7 @@ def test_gain_leaves_the_distance_small_and_pitch_is_in_semitones() -> None:
 
     assert compare(quiet, low)["mcd_db"] < 0.1
     assert compare(octave_up, low)["f0_rmse_st"] == pytest.approx(12, abs=0.1)
+    assert compare(octave_up, low)["f0_gpe"] > 0.95
     longer = analyse(tone(120, 1.4), 16_000)
     assert compare(longer, low)["duration_error_s"] == pytest.approx(0.4, abs=0.02)
 
@@ -107,6 +116,40 @@ def test_mcd_of_a_constant_offset_by_hand() -> None:
     expected = 10 / np.log(10) * np.sqrt(2 * 0.25)
     assert compare(one, other)["mcd_db"] == pytest.approx(expected)
     assert np.isnan(compare(one, other)["f0_corr"])  # fewer than 10 voiced frames
+
+
+def test_f0_is_that_of_the_tracker_every_5_ms() -> None:
+    """Of speech in noise, where DIO misses much; mel-cepstra are those of the older dialect."""
+    t = np.arange(24_000) / 16_000
+    f0_hz = 150 * 2 ** (np.sin(2 * np.pi * 2 * t) / 4)
+    phase = 2 * np.pi * np.cumsum(f0_hz) / 16_000
+    wav = sum(np.sin(k * phase) / k for k in range(1, 20))
+    noise = np.random.default_rng(0).normal(size=len(t))
+    found = analyse((0.1 * (wav + 0.5 * noise)).astype(np.float32), 16_000)
+    truth = f0_hz[: 80 * len(found.f0_hz) : 80]
+    errors = f0_errors(found.f0_hz[10:290], truth[10:290])
+    assert errors.voicing < 0.02 and errors.gross < 0.01 and abs(errors.fine_mean_cents) < 10
+    assert len(found.f0_hz) == len(found.cepstra) == len(found.energy_db)
+
+
+def test_f0_errors_by_hand() -> None:
+    """Ten frames: two errors of voicing, six voiced in both, of which one is an octave up."""
+    true = np.array([0, 0, 100, 100, 100, 100, 100, 100, 100, 0.0])
+    found = np.array([0, 90, 0, 200, 119, 100, 100, 81, 100, 0.0])
+    errors = f0_errors(found, true)
+    cents = 1200 * np.log2(np.array([119, 100, 100, 81, 100]) / 100)
+    assert errors.gross == pytest.approx(1 / 6)
+    assert errors.voicing == pytest.approx(2 / 10)
+    assert errors.frame == pytest.approx(3 / 10)
+    assert errors.fine_mean_cents == pytest.approx(cents.mean())
+    assert errors.fine_sd_cents == pytest.approx(cents.std())
+
+
+def test_f0_errors_without_voiced_frames_are_none() -> None:
+    errors = f0_errors(np.zeros(4), np.array([0.0, 100, 0, 0]))
+    assert np.isnan([errors.gross, errors.fine_mean_cents, errors.fine_sd_cents]).all()
+    assert errors.voicing == errors.frame == 0.25
+    assert all(np.isnan(f0_errors(np.zeros(0), np.zeros(0))))
 
 
 def test_silence_is_analysed_without_nan() -> None:

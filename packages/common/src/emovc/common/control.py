@@ -14,7 +14,7 @@ from emovc.common.evaluating import Setup
 from emovc.common.evaluator import PairEvaluator
 from emovc.common.files import read_json, sha256_of, short_hash, write_json
 from emovc.common.judging import Goal
-from emovc.common.metrics import Analysis, analyse, compare
+from emovc.common.metrics import DIALECT, Analysis, analyse, compare
 from emovc.common.pair_conversion import Clip, Reference
 from emovc.common.pairs import Pair
 from emovc.common.panel import Gap
@@ -105,6 +105,7 @@ def settings_of(setup: Setup, evaluator: PairEvaluator) -> dict[str, Any]:
         "reference": evaluator.converter.reference_kind,
         "vocoder": evaluator.converter.vocoder.label,
         "seed": setup.seed,
+        "dialect": DIALECT,
         "judges": {judge.name: short_hash(judge.about) for judge in evaluator.panel.judges},
     }
 

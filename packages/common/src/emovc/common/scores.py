@@ -14,6 +14,7 @@ METRICS = {  # of the signal; judges announce theirs
     "mcd_db": "MCD (dB)",
     "f0_rmse_st": "F0 RMSE (semitones)",
     "f0_corr": "F0 correlation",
+    "f0_gpe": "gross pitch error",
     "voicing_error": "voicing error",
     "energy_rmse_db": "energy RMSE (dB)",
     "duration_error_s": "duration error (s, absolute)",

@@ -17,7 +17,7 @@ from emovc.common.files import read_json, sha256_of, short_hash, without_nan, wr
 from emovc.common.judges.emotion import HeardEmotion
 from emovc.common.judging import Goal
 from emovc.common.manifest import Utterance
-from emovc.common.metrics import analyse
+from emovc.common.metrics import DIALECT, analyse
 from emovc.common.panel import Panel, read_judges
 from emovc.common.pretrained import find_model
 from emovc.common.progress import progress
@@ -113,7 +113,7 @@ class Stage:
         self.settings: dict[str, Any] = {
             "weights": sha256_of(find_model(run)), "manifest": sha256_of(manifest),
             "emotions": self.source.emotions, "judges": str(judges), "vocoder": str(vocoder),
-            "noise_scale": noise_scale,
+            "noise_scale": noise_scale, "dialect": DIALECT,
         }  # fmt: skip
         self._heard: dict[str, dict[str, Any]] = {}
         self._voices: dict[tuple[str, ...], Tensor] = {}
