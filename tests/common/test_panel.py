@@ -172,3 +172,5 @@ def test_panels_of_the_checkout_go_on_without_whisper(
     judges, left_out = read_judges(path, {"en"})
     assert [judge.name for judge in judges] == ["pocketsphinx"]
     assert len(left_out) == 1 and "EMOVC_WHISPER=" in left_out[0]
+    judges, left_out = read_judges(path, {"pl", "de"})
+    assert judges == [] and left_out[1] == "pocketsphinx: does not know de, pl"

@@ -205,7 +205,7 @@ def read_judges(
             raise UserError(f"{file}: {entry['class_path']} is no judge; see docs/judges.md")
         spoken = judge.about.get("languages")
         if languages and spoken and not set(spoken) & set(languages):
-            left_out.append(f"{judge.name}: knows {', '.join(spoken)} only")
+            left_out.append(f"{judge.name}: does not know {', '.join(sorted(languages))}")
             continue
         judges.append(judge)
     return judges, left_out
