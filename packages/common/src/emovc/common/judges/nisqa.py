@@ -13,7 +13,7 @@ from emovc.common.judges.nisqa_loading import load_nisqa
 from emovc.common.judging import Goal, Verdict
 from emovc.common.weights import weights_hash
 
-RATE = 48_000  # Hz, of the recordings it was trained on
+RATE = 48_000  # Hz; its bands go up to 20 kHz
 TRAINED_ON = {
     "nisqa": ["NISQA Corpus", "other rated recordings of transmitted speech"],
     "nisqa_tts": ["Blizzard Challenges", "Voice Conversion Challenges"],
@@ -36,9 +36,8 @@ class Nisqa:
     Args:
         weights: Checkpoint of the authors, which isn't distributed with emovc: CC BY-NC-SA 4.0.
         name: Name in the metrics; by default that of the file without its ending.
-        rate: Rate in Hz to which recordings are brought, 48000 as in the training, so that a score
-            doesn't depend on the rate of the file; ``None`` leaves each at its own, as the authors'
-            program does.
+        rate: Rate in Hz to which recordings are brought, so that a score hardly depends on the rate
+            of the file; ``None`` leaves each at its own, as the authors' program does.
         device: Where it runs.
 
     Raises:
