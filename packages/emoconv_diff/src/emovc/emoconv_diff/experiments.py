@@ -8,10 +8,10 @@ from emovc.common.convert import parse_settings
 from emovc.common.errors import UserError
 from emovc.common.evaluate import require_same_settings
 from emovc.common.evaluating import Setup
-from emovc.common.files import short_hash
 from emovc.common.manifest import Utterance, read_manifest
 from emovc.common.pairs import Pair
 from emovc.common.pretrained import manifest_of
+from emovc.common.spread import choose_spread
 from emovc.emoconv_diff.arousal_report import Sweep, judges_of, write_report
 from emovc.emoconv_diff.bank import LEVELS
 from emovc.emoconv_diff.converter import EmoConvDiff
@@ -93,11 +93,4 @@ def choose(
         return own
     if count < 1:
         raise UserError(f"utterances {count}: give 1 or more")
-    own.sort(key=lambda u: (short_hash([seed, u.sha256]), u.id))
-    turn: dict[tuple[str, str | None], int] = {}
-    ranks = []
-    for u in own:
-        ranks.append(turn.get((u.speaker, u.emotion), 0))
-        turn[u.speaker, u.emotion] = ranks[-1] + 1
-    order = sorted(range(len(own)), key=lambda i: (ranks[i], i))
-    return [own[i] for i in order[:count]]
+    return choose_spread(own, count, seed)
