@@ -1,7 +1,11 @@
 """F0 trackers and energy on signals whose truth is known."""
 
 import multiprocessing
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,6 +130,15 @@ def test_swift_travels_to_worker_processes() -> None:
     with multiprocessing.get_context("fork").Pool(1) as pool:
         forked = pool.apply_async(_in_a_worker, (tracker, wav)).get(60)
     np.testing.assert_array_equal(forked, f0_hz)
+
+
+def test_tracking_is_reported_to_nobody(tmp_path: Path) -> None:
+    """Left alone, onnxruntime makes an id of the machine below HOME and a database to send."""
+    code = "import numpy, emovc.common.f0 as f; f.SwiftF0()(numpy.ones(9999, numpy.float32))"
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment["HOME"] = str(tmp_path)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert not list(tmp_path.rglob("*onnxruntime*"))
 
 
 def test_swift_refuses_settings_it_cant_have() -> None:

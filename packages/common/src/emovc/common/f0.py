@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from emovc.common.errors import UserError
+from emovc.common.quiet import keep_to_ourselves
 from emovc.common.wav import SILENCE, resample
 
 
@@ -199,6 +200,7 @@ class SwiftF0(F0Tracker):
     def _network(self) -> Any:
         """Load the bundled weights once per tracker."""
         if self._loaded is None:
+            keep_to_ourselves()
             try:
                 import swift_f0
             except ImportError:

@@ -1,4 +1,4 @@
-"""Lightning's advertisements and hints that don't apply, kept out of the output."""
+"""What libraries say unasked: hints that don't apply, and reports to their makers."""
 
 import logging
 import os
@@ -27,6 +27,14 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", message)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_worth_reading)
+
+
+def keep_to_ourselves() -> None:
+    """Before the first import of onnxruntime: let it send no reports on its use to its makers.
+
+    Its official builds do by default; who wants that sets ORT_DISABLE_TELEMETRY=0.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def _worth_reading(record: logging.LogRecord) -> bool:

@@ -14,6 +14,7 @@ from emovc.common.errors import UserError
 from emovc.common.files import sha256_of, short_hash
 from emovc.common.judges.hearing import hear_at
 from emovc.common.judging import Goal, Verdict
+from emovc.common.quiet import keep_to_ourselves
 
 RATE = 16_000  # Hz
 WINDOW_S = 9.01  # what the networks hear at once
@@ -54,6 +55,7 @@ class Dnsmos:
     }
 
     def __init__(self, threads: int = 1) -> None:
+        keep_to_ourselves()
         try:
             import onnxruntime
         except ImportError:
