@@ -104,18 +104,21 @@ def test_drawn_rates_are_those_of_the_speakers_drawn() -> None:
     np.testing.assert_allclose(known, equal_error_rate(scores, trials.same), atol=2e-3)
 
 
-def test_speakers_who_are_drawn_twice_weigh_twice() -> None:
-    """Three speakers, of whom c is hard: drawing c makes the rate worse."""
-    rows = [row(s, str(i), "sad") for s in "abc" for i in range(20)]
+def test_trials_weigh_as_often_as_their_speakers_are_drawn() -> None:
+    """As if those of one speaker were there that often, those of two as the product."""
+    rows = [row(s, str(i), "sad") for s in "abcd" for i in range(12)]
     trials = make_trials(rows, rows)
     rng = np.random.default_rng(2)
-    hard = (trials.pair % 3 == 2) | (trials.pair // 3 == 2)
-    scores = rng.standard_normal(len(hard)) + np.where(hard, 0.3, 4) * trials.same
-    drawn = drawn_error_rates(scores, trials, draws=200, seed=3)
-    chosen = np.random.default_rng(3).integers(3, size=(200, 3))
-    times = (chosen == 2).sum(1)
-    assert np.nanmean(drawn[times == 0]) < np.nanmean(drawn[times == 1])
-    assert np.nanmean(drawn[times == 1]) < np.nanmean(drawn[times == 2])
+    hard = (trials.pair % 4 == 2) | (trials.pair // 4 == 2)  # speaker c
+    shift = np.where(hard, 2 - trials.same, 3 * trials.same)
+    scores = rng.standard_normal(len(hard)) + shift
+    drawn = drawn_error_rates(scores, trials, draws=30, seed=3)
+    for rate, chosen in zip(drawn, np.random.default_rng(3).integers(4, size=(30, 4)), strict=True):
+        times = np.bincount(chosen, minlength=4)
+        one, other = times[trials.pair // 4], times[trials.pair % 4]
+        repeats = np.where(trials.same, one, one * other)
+        wanted = equal_error_rate(scores.repeat(repeats), trials.same.repeat(repeats))
+        assert rate == pytest.approx(wanted, abs=5e-3, nan_ok=True)
 
 
 def test_groups_hold_two_speakers_of_one_gender_and_leave_both_to_learn_from() -> None:

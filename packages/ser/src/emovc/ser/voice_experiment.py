@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from emovc.common.audio import LogMel
 from emovc.common.combine import combine
@@ -161,7 +160,7 @@ def dvectors(root: Path, recordings: Recordings, num_workers: int) -> np.ndarray
     feature, frontend = DvectorFeature.from_pretrained(RATE), LogMel()
     copy = CopySynthesis(GriffinLim(frontend), frontend, VOCODED)
     own = recordings.utterances[: recordings.kinds.count("")]
-    wanted: list[tuple[str, nn.Module, list[Utterance]]] = [
+    wanted: list[tuple[str, DvectorFeature | DegradedFeature, list[Utterance]]] = [
         ("", feature, own),
         (VOCODED, DegradedFeature(feature, copy), [u for u in own if is_degraded(u)]),
     ]
