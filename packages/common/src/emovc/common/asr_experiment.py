@@ -257,12 +257,17 @@ def _missing(places: dict[tuple[str, str], Path], judge: Intelligibility, u: Utt
 
 
 def _key(judge: Intelligibility, utterance: Utterance, row: Row) -> str:
-    """Hash of all that a transcript depends on; where the recogniser lies is none of it."""
-    about = {name: value for name, value in judge.about.items() if name != "source"}
+    """Hash of all that a transcript depends on.
+
+    Where the recogniser lies is none of it, nor how texts are compared, which is done when they are
+    read.
+    """
+    about = {k: v for k, v in judge.about.items() if k not in ("source", "normaliser")}
     return short_hash([utterance.sha256, utterance.language, row.identity, judge.name, about])
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Transcript and gap of a finished part."""
     done = read_json(path)
-    return {"transcript": done["transcript"], "gap": done.get("gap")}
+    text = done["transcript"]
+    return {"transcript": None if text is None else normalise(text), "gap": done.get("gap")}
