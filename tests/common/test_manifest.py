@@ -79,3 +79,29 @@ def test_bad_files(tmp_path: Path, content: bytes, message: str) -> None:
 def test_unknown_optional_fields_are_none(tmp_path: Path) -> None:
     row: Utterance = read_manifest(write_rows(tmp_path / "m.jsonl", ROW))[0]
     assert row.text is None and row.arousal is None and row.split_id is None
+
+
+@pytest.mark.parametrize("name", ["", " ", "/etc/x", "a/../b", "..", "a//b", "a/./b", "a\\b",
+                                  "a\nb", "a\x00b", "x" * 300])  # fmt: skip
+def test_ids_that_would_leave_the_folder_of_results_are_named(tmp_path: Path, name: str) -> None:
+    row = {"id": name, "path": "a.wav", "sha256": "0", "sample_rate": 16_000, "num_samples": 1,
+           "speaker": "s", "corpus": "c"}  # fmt: skip
+    (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match="m.jsonl:1: (id|column id)"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "9", "0", "1e400", "true"])
+@pytest.mark.parametrize("column", ["arousal", "valence", "dominance"])
+def test_ratings_are_numbers_of_their_scale(tmp_path: Path, column: str, value: str) -> None:
+    row = '{"id": "c/a", "path": "a.wav", "sha256": "0", "sample_rate": 16000, "num_samples": 1,'
+    row += f' "speaker": "s", "corpus": "c", "{column}": {value}}}'
+    (tmp_path / "m.jsonl").write_text(row + "\n")
+    with pytest.raises(UserError, match="m.jsonl:1: (holds|column)"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+def test_deeply_nested_lines_are_named(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_text("[" * 100_000 + "\n")
+    with pytest.raises(UserError, match="m.jsonl:1: "):
+        read_manifest(tmp_path / "m.jsonl")

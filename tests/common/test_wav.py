@@ -1,5 +1,6 @@
 """Reading and writing of audio files, whole and damaged ones."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -143,3 +144,25 @@ def test_bad_output_leaves_nothing_behind(tmp_path: Path, tone: np.ndarray) -> N
     with pytest.raises(UserError, match="choose another folder"):
         write_wav(tmp_path / "file" / "tone.wav", tone, 16_000)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def header(rate: int, frames: int) -> bytes:
+    """A wav file whose header claims a rate and a number of frames; 100 samples follow."""
+    size = 2 * frames
+    fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
+    return b"RIFF" + struct.pack("<I", 36 + size) + b"WAVE" + fmt + struct.pack(
+        "<4sI", b"data", size) + bytes(200)  # fmt: skip
+
+
+@pytest.mark.parametrize("rate", [0, 1, 100, 999, 800_000, 2_000_000_000])
+def test_rates_that_no_recording_has_take_no_memory(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(header(rate, 100))
+    with pytest.raises(UserError, match=r"a\.wav: (its header says|is not audio)"):
+        read_wav(path, 22_050)
+
+
+def test_pipes_are_no_audio(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(UserError, match="pipe.wav: is no ordinary file"):
+        read_wav(tmp_path / "pipe.wav")

@@ -52,10 +52,8 @@ def test_table(tmp_path: Path, write_audio: Callable[..., None], delimiter: str)
     ("content", "message"),
     [
         ("path,emotion\na.wav,sad\n", "column speaker is missing"),
-        ("path,speaker,mood\na.wav,A,sad\n", "column 'mood' is unknown; known are id, path"),
-        ("path,speaker,sha256\na.wav,A,0\n", "column 'sha256' is measured"),
         ("path,speaker\na.wav,\n", "list.csv:2: speaker is empty"),
-        ("path,speaker,emotion\na.wav,A,agnry\n", "list.csv:2: unknown emotion 'agnry'"),
+        ("path,speaker,text,text\na.wav,A,x,y\n", "column text stands twice"),
         ("path,speaker,gender\na.wav,A,x\n", "list.csv:2: unknown gender 'x'; use one of F, M"),
         ("path,speaker,valence\na.wav,A,high\n", "list.csv:2: valence holds 'high'"),
         ("path,speaker,split\na.wav,A,dev\n", "unknown split 'dev'; use one of train, val"),

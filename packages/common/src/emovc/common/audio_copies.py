@@ -2,12 +2,11 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,10 +14,8 @@ from emovc.common.errors import UserError
 from emovc.common.f0 import energy_db
 from emovc.common.files import read_json, sha256_of, write_json
 from emovc.common.manifest import Utterance
-from emovc.common.progress import progress
+from emovc.common.signals import in_processes
 from emovc.common.wav import SILENCE, read_wav, wav_info, write_wav
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -117,10 +114,10 @@ def copy_audio(
     write_json(record, dataclasses.asdict(copies))
     gains = dict.fromkeys({u.speaker for u in utterances}, 1.0)
     if copies.speaker_level_db is not None:
-        levels = _parallel(_level, utterances, num_workers, "measuring levels")
+        levels = in_processes(_level, utterances, num_workers, "measuring levels")
         gains = speaker_gains(utterances, levels, copies.speaker_level_db)
     work = partial(_copy, out=out / "audio", copies=copies, gains=gains)
-    return _parallel(work, utterances, num_workers, "copying audio")
+    return in_processes(work, utterances, num_workers, "copying audio")
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
@@ -151,15 +148,3 @@ def _copy(utterance: Utterance, out: Path, copies: Copies, gains: dict[str, floa
         sample_rate=info.sample_rate,
         num_samples=info.num_samples,
     )
-
-
-def _parallel(
-    work: Callable[[Utterance], Result],
-    utterances: Sequence[Utterance],
-    num_workers: int,
-    what: str,
-) -> list[Result]:
-    """Map over utterances in processes, with a progress bar."""
-    with ProcessPoolExecutor(num_workers) as pool:
-        results = pool.map(work, utterances, chunksize=16)
-        return list(progress(results, what, len(utterances)))

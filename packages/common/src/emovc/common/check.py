@@ -3,7 +3,6 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from emovc.common.errors import UserError
 from emovc.common.manifest import Utterance, read_manifest
-from emovc.common.progress import progress
+from emovc.common.signals import in_threads
 from emovc.common.splits import find_leaks
 from emovc.common.wav import SILENCE, WavInfo, read_wav, wav_info
 
@@ -118,9 +117,8 @@ def summary(utterances: Sequence[Utterance]) -> str:
 
 def find_bad_audio(utterances: Sequence[Utterance]) -> list[Problem]:
     """Problems of all audio files, read in threads."""
-    with ThreadPoolExecutor(MOST_THREADS) as pool:
-        found = pool.map(lambda utterance: list(check_audio(utterance)), utterances)
-        return list(chain.from_iterable(progress(found, "checking audio", len(utterances))))
+    found = in_threads(lambda u: list(check_audio(u)), utterances, MOST_THREADS, "checking audio")
+    return list(chain.from_iterable(found))
 
 
 def check(manifest: Path) -> None:

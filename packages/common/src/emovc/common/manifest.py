@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,9 @@ class Utterance:
 
 FIELDS = {field.name: field for field in dataclasses.fields(Utterance)}
 REQUIRED = [name for name, field in FIELDS.items() if field.default is dataclasses.MISSING]
+LOWEST, HIGHEST = 1, 7  # of ratings
+UNKNOWN = ("", "nan", "na", "n/a", "none", "null", "-")  # in tables
+LONGEST_PART = 200  # bytes of a part of an id; file systems take 255, and endings are added
 NUMBERS = ("sample_rate", "num_samples", "arousal", "valence", "dominance")
 
 
@@ -79,10 +83,11 @@ def read_manifest(path: Path) -> list[Utterance]:
 
     Raises:
         UserError: The file is absent or empty, or a line is no JSON, lacks a column, or holds an
-            unknown column, emotion or split, a wrong type, or an id that was there before.
+            unknown column, emotion or split, a wrong type, a rating out of its scale, an id that
+            can't name files or was there before.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # other breaks stand inside texts
     except FileNotFoundError:
         raise UserError(f"{path}: no such manifest; make one with emovc prepare") from None
     except (UnicodeDecodeError, IsADirectoryError):
@@ -115,14 +120,18 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
 def _parse(line: str, where: str) -> dict[str, Any]:
     """Check one line's columns, types and labels."""
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_constant=_no_number)
     except json.JSONDecodeError as error:
         raise UserError(
             f"{where}: not JSON ({error.msg}); one object per line is expected"
         ) from None
+    except ValueError as error:
+        raise UserError(f"{where}: holds {error}, which is no JSON; write null") from None
+    except RecursionError:
+        raise UserError(f"{where}: is nested too deeply; one flat object is expected") from None
     if not isinstance(row, dict):
         raise UserError(f"{where}: not a JSON object; one object per line is expected")
-    missing = [name for name in REQUIRED if row.get(name) is None]
+    missing = [name for name in REQUIRED if row.get(name) is None or row[name] == ""]
     if missing:
         raise UserError(f"{where}: column {missing[0]} is missing; emovc prepare writes it")
     unknown = sorted(row.keys() - FIELDS.keys())
@@ -130,6 +139,8 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         raise UserError(f"{where}: unknown column {unknown[0]}; known are {', '.join(FIELDS)}")
     for name, value in row.items():
         _check_type(name, value, where)
+    if problem := _id_problem(row["id"]):
+        raise UserError(f"{where}: id {row['id']!r} {problem}; it names files of results")
     if row.get("emotion") not in (None, *EMOTIONS):
         raise UserError(
             f"{where}: unknown emotion {row['emotion']!r}; use one of {', '.join(EMOTIONS)} or null"
@@ -137,6 +148,47 @@ def _parse(line: str, where: str) -> dict[str, Any]:
     if row.get("split") not in (None, *SPLITS):
         raise UserError(f"{where}: unknown split {row['split']!r}; use one of {', '.join(SPLITS)}")
     return row
+
+
+def rating_of(text: str, where: str) -> float | None:
+    """A mean rating of arousal, valence or dominance from a table; nothing where it is unknown.
+
+    Args:
+        text: The cell, perhaps with a decimal comma; empty, ``nan``, ``NA`` and the like are
+            unknown.
+        where: The cell's place, for messages.
+
+    Raises:
+        UserError: It is no number on the scale.
+    """
+    if text.strip().lower() in UNKNOWN:
+        return None
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        value = math.nan
+    if not LOWEST <= value <= HIGHEST:
+        raise UserError(
+            f"{where} holds {text!r}; it must be a number from {LOWEST} to {HIGHEST}, or empty"
+        )
+    return value
+
+
+def _no_number(constant: str) -> float:
+    """Refuse NaN and Infinity, which Python reads as JSON."""
+    raise ValueError(constant)
+
+
+def _id_problem(name: str) -> str | None:
+    """Why an id can't be part of a path below a folder of results."""
+    parts = name.split("/")
+    if any(part.strip() in ("", ".", "..") for part in parts):
+        return "has an empty part, or one of dots"
+    if any(ord(c) < 32 or c in "\\\x7f" for c in name):
+        return "holds a back slash or a control character"
+    if any(len(part.encode()) > LONGEST_PART for part in parts):
+        return f"has a part of more than {LONGEST_PART} bytes"
+    return None
 
 
 def _check_type(name: str, value: Any, where: str) -> None:
@@ -147,7 +199,8 @@ def _check_type(name: str, value: Any, where: str) -> None:
         least, what = (1, "a rate above 0") if name == "sample_rate" else (0, "a count")
         good = isinstance(value, int) and not isinstance(value, bool) and value >= least
     elif name in NUMBERS:
-        good, what = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        good, what = number and LOWEST <= value <= HIGHEST, f"a number from {LOWEST} to {HIGHEST}"
     else:
         good, what = isinstance(value, str), "text"
     if not good:

@@ -10,7 +10,10 @@ import soxr
 from emovc.common.errors import UserError
 from emovc.common.files import atomic_path
 
-ENDINGS = (".wav", ".flac")  # of what is read from folders, and written
+ENDINGS = (".wav", ".flac")  # of corpora, and of what is written
+COMPRESSED = (".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff")  # read as well
+UNREAD = (".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm", ".sph")  # audio that can't be read
+LOWEST_RATE, HIGHEST_RATE, LONGEST_H = 1_000, 768_000, 24  # Hz, Hz, h; else a header is damaged
 SILENCE = 1e-4  # a recording whose peak is below this holds no speech
 REMEDY = "convert it to a mono 16-bit wav, for instance with ffmpeg -i IN -ac 1 -c:a pcm_s16le OUT"
 
@@ -37,12 +40,20 @@ def wav_info(path: Path) -> WavInfo:
     """Read an audio file's header.
 
     Raises:
-        UserError: The file is absent or no audio that libsndfile knows.
+        UserError: The file is absent or no audio that libsndfile knows, or its header tells what
+            no recording has.
     """
+    if not path.is_file():  # opening a pipe would wait for whoever writes to it
+        raise _unreadable(path)
     try:
         info = soundfile.info(str(path))
-    except (soundfile.SoundFileError, OSError, RuntimeError):
+    except (soundfile.SoundFileError, OSError, RuntimeError, ValueError):
         raise _unreadable(path) from None
+    if not LOWEST_RATE <= info.samplerate <= HIGHEST_RATE:
+        raise UserError(f"{path}: its header says {info.samplerate} Hz; {REMEDY}")
+    if info.frames > LONGEST_H * 3600 * info.samplerate:
+        hours = info.frames / info.samplerate / 3600
+        raise UserError(f"{path}: its header says {hours:.0f} hours; {REMEDY}")
     return WavInfo(info.samplerate, info.frames, info.channels, info.format, info.subtype)
 
 
@@ -63,11 +74,12 @@ def read_wav(
     Raises:
         UserError: The file is absent, unreadable, empty, or holds NaN or infinity.
     """
+    wav_info(path)  # before memory is taken for what a damaged header asks for
     try:
         wav, rate = soundfile.read(
             str(path), start=start, stop=stop, dtype="float32", always_2d=True
         )
-    except (soundfile.SoundFileError, OSError, RuntimeError):
+    except (soundfile.SoundFileError, OSError, RuntimeError, ValueError):
         raise _unreadable(path) from None
     mono = wav[:, 0] if wav.shape[1] == 1 else wav.mean(axis=1)
     if len(mono) == 0:
@@ -116,6 +128,8 @@ def _unreadable(path: Path) -> UserError:
         return UserError(f"{path}: no such audio file")
     if path.is_dir():
         return UserError(f"{path}: is a folder; name an audio file")
+    if not path.is_file():
+        return UserError(f"{path}: is no ordinary file; name an audio file")
     if path.stat().st_size == 0:
         return UserError(f"{path}: is an empty file; remove it or copy it again")
     return UserError(f"{path}: is not audio that can be read; {REMEDY}")

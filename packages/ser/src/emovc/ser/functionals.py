@@ -7,7 +7,6 @@ into the name of every score.
 
 import importlib.util
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from emovc.common.errors import UserError
 from emovc.common.manifest import Utterance
-from emovc.common.progress import progress
+from emovc.common.signals import in_processes
 from emovc.common.wav import read_wav
 from emovc.ser.world_functionals import RATE, WorldFunctionals, speech_at_16k
 
@@ -111,9 +110,8 @@ def measure(
     Returns:
         Numbers (N, D), NaN in the rows of files without speech, and why those have none.
     """
-    with ProcessPoolExecutor(num_workers) as pool:
-        rows = pool.map(partial(_row, functionals), utterances, chunksize=8)
-        found = list(progress(rows, f"measuring {functionals.name}", len(utterances)))
+    what = f"measuring {functionals.name}"
+    found = in_processes(partial(_row, functionals), utterances, num_workers, what)
     nothing = np.full(len(functionals.names), np.nan)
     numbers = np.array([nothing if isinstance(row, str) else row for row in found])
     return numbers, [row for row in found if isinstance(row, str)]

@@ -13,7 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from emovc.common.corpora.reading import Collection, Listing, find_audio, find_files, read_text
+from emovc.common.corpora.reading import (
+    Collection,
+    Listing,
+    find_audio,
+    find_files,
+    read_text,
+    table_lines,
+)
 
 LICENCE = "ODbL 1.0"
 CITE = (
@@ -90,5 +97,5 @@ def _genders(root: Path) -> dict[str, str | None]:
     tables = find_files(root, "videodemographics.csv")
     if not tables:
         return {}
-    rows = csv.DictReader(read_text(tables[0]).content.splitlines())
+    rows = csv.DictReader(table_lines(read_text(tables[0]).content))
     return {row.get("ActorID", ""): GENDERS.get(row.get("Sex", "")) for row in rows}

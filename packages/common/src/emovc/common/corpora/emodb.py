@@ -2,7 +2,8 @@
 
 535 files of 10 actors, 16 kHz, ``wav/03a01Fa.wav``: speaker (2 digits), text (letter and 2 digits),
 emotion (letter of the German word), version (letter). The versions are takes that survived a
-perception test, so their letters have gaps. Folders other than ``wav`` hold labels, not speech.
+perception test, so their letters have gaps. Folders other than ``wav`` hold labels or laryngograms
+(release 2.0), not speech. Copies with other capitals, or ``xx`` before the ending, are found.
 """
 
 import re
@@ -10,7 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from emovc.common.corpora.reading import Collection, Listing, find_audio
+from emovc.common.corpora.reading import (
+    Collection,
+    Listing,
+    find_audio,
+    from_own_folder,
+)
 
 LICENCE = "free for research"
 CITE = "Burkhardt et al., A database of German emotional speech, Interspeech 2005"
@@ -50,25 +56,26 @@ TEXTS: Final = {
     "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
     "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
 }
-NAME = re.compile(r"(\d\d)([ab]\d\d)([WLEAFTN])([a-z])")
+NAME = re.compile(r"(\d\d)([ab]\d\d)([WLEAFTN])([a-z])(?:xx)?", re.IGNORECASE)
 
 
 def read(root: Path) -> Listing:
     """Read the corpus."""
     found = Collection("emodb", root)
-    for path in find_audio(root):
+    for path in from_own_folder(find_audio(root), "wav", found):
         match = NAME.fullmatch(path.stem)
         if match is None:
             found.skip(path, "is not named like 03a01Fa")
             continue
         speaker, sentence, letter, version = match.groups()
+        sentence, letter, version = sentence.lower(), letter.upper(), version.lower()
         if speaker not in GENDERS or sentence not in TEXTS:
             found.skip(path, f"speaker {speaker} or text {sentence} is not of this corpus")
             continue
         raw, emotion = EMOTIONS[letter]
         found.add(
             replace(
-                found.row(path, path.stem, speaker),
+                found.row(path, f"{speaker}{sentence}{letter}{version}", speaker),
                 gender=GENDERS[speaker],
                 emotion=emotion,
                 emotion_raw=raw,

@@ -28,6 +28,7 @@ from emovc.common.corpora.reading import (
     Collection,
     Listing,
     find_audio,
+    lines_of,
     read_text,
     words_of,
 )
@@ -126,7 +127,7 @@ def _transcripts(path: Path, language: str, found: Collection) -> Transcripts:
     if "\ufffd" in content:
         found.skip(path, f"holds characters that can't be read as {encoding}")
     texts: Transcripts = {}
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(lines_of(content), 1):
         match = LINE.fullmatch(line)
         if match is None:
             if line.strip():

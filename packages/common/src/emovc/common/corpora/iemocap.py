@@ -5,7 +5,7 @@
 markers, the last who speaks. Dialogues are improvised (``impro`` in the name) or scripted
 (``script``). ``dialog/EmoEvaluation/Ses01F_impro01.txt`` holds a line per turn: times, name, the
 raters' common label, means of valence, activation and dominance from 1 to 5;
-``dialog/transcriptions`` holds the words.
+``dialog/transcriptions`` holds the words, among which events such as [LAUGHTER] are left out.
 
 Ratings are mapped to 1..7 by 1 + 1.5 (x - 1) and clipped there (a few means exceed 5). Excited
 (``exc``) counts as happy, as is usual; ``emotion_raw`` tells them apart. Frustrated, other and no
@@ -19,7 +19,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from emovc.common.corpora.reading import Collection, Listing, find_audio, find_files, read_text
+from emovc.common.corpora.reading import (
+    Collection,
+    Listing,
+    find_audio,
+    find_files,
+    lines_of,
+    one_line,
+    read_text,
+)
 
 LICENCE = "research only, on a release form of USC"
 CITE = (
@@ -44,6 +52,7 @@ EMOTIONS: Final = {
     "oth": None,
     "xxx": None,
 }
+EVENT = re.compile(r"\[[^\]]*\]")  # [LAUGHTER], [BREATHING], [GARBAGE]: heard, but no words
 NAME = re.compile(r"Ses(0[1-5])[FM]_(?:impro|script)\w+_([FM])\w*\d+")
 LABEL = re.compile(r"\[[\d.]+ - [\d.]+\]\s+(\w+)\s+(\w+)\s+\[([\d.]+),\s*([\d.]+),\s*([\d.]+)\]")
 TURN = re.compile(r"(Ses\w+)\s+\[[\d.]+-[\d.]+\]:\s*(.*?)\s*")
@@ -103,7 +112,7 @@ def _ratings(root: Path) -> dict[str, Rating]:
     for path in find_files(root, ".txt"):
         if path.parent.name != "EmoEvaluation":
             continue
-        for line in read_text(path).content.splitlines():
+        for line in lines_of(read_text(path).content):
             if match := LABEL.match(line):
                 valence, arousal, dominance = (seven_point(float(match[i])) for i in (3, 4, 5))
                 ratings[match[1]] = Rating(match[2], valence, arousal, dominance)
@@ -115,7 +124,8 @@ def _texts(root: Path) -> dict[str, str]:
     texts = {}
     for path in find_files(root, ".txt"):
         if path.parent.name == "transcriptions":
-            for line in read_text(path).content.splitlines():
-                if (match := TURN.fullmatch(line)) and match[2]:
-                    texts[match[1]] = match[2]
+            for line in lines_of(read_text(path).content):
+                match = TURN.fullmatch(line.rstrip())
+                if match and (words := one_line(EVENT.sub(" ", match[2]))):
+                    texts[match[1]] = words
     return texts

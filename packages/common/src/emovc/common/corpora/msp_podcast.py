@@ -1,13 +1,13 @@
 """MSP-Podcast: spontaneous English from podcasts, rated by crowds (Lotfian & Busso, 2019).
 
-``Audios/MSP-PODCAST_0001_0008.wav`` (podcast, segment), 16 kHz; ``Labels/labels_consensus.csv``
-with FileName, EmoClass (a letter), EmoAct, EmoVal, EmoDom (means from 1 to 7), SpkrID, Gender,
-Split_Set; from release 1.10 or so ``Transcripts/MSP-PODCAST_0001_0008.txt``. Known from its readme
-of release 1.12 and from users.
+``Audios/MSP-PODCAST_0001_0008.wav`` (podcast, segment; in ``Audio`` before release 1.10), 16 kHz;
+``Labels/labels_consensus.csv`` (``labels_concensus.csv`` before 1.10) with FileName, EmoClass (a
+letter), EmoAct, EmoVal, EmoDom (means from 1 to 7), SpkrID, Gender, Split_Set; from release 1.10 or
+so ``Transcripts/MSP-PODCAST_0001_0008.txt``. Known from its readme of release 1.12 and from users.
 
-Official split: Train, Development (val), Test1 (test). Test2 and Test3, which few publications use,
-are ``unused``; Test3 comes without labels. The split changes with the release, so ``split_id``
-names it (``msp-podcast-1.12``) where ``readme.txt`` does.
+Official split: Train, Development (val; Validation before 1.10), Test1 (test). Test2 and Test3,
+which few publications use, are ``unused``; Test3 comes without labels. The split changes with the
+release, so ``split_id`` names it (``msp-podcast-1.12``) where ``readme.txt`` does.
 
 Segments of unknown speakers get one speaker per podcast (``unknown_0001``): a podcast may have
 several, and one may be heard in several podcasts. There are no sentence ids: speech is spontaneous.
@@ -25,9 +25,10 @@ from emovc.common.corpora.reading import (
     find_audio,
     find_files,
     read_text,
+    table_lines,
 )
 from emovc.common.errors import UserError
-from emovc.common.manifest import Split
+from emovc.common.manifest import Split, rating_of
 
 LICENCE = "research only, under a licence of UT Dallas; no redistribution"
 CITE = (
@@ -55,10 +56,12 @@ GENDERS: Final = {"Female": "F", "Male": "M"}
 PARTS: Final[dict[str, Split]] = {
     "Train": "train",
     "Development": "val",
+    "Validation": "val",
     "Test1": "test",
     "Test2": "unused",
     "Test3": "unused",
 }
+TABLES: Final = ("labels_consensus.csv", "labels_concensus.csv")  # the latter before 1.10
 COLUMNS: Final = (
     "FileName",
     "EmoClass",
@@ -116,10 +119,10 @@ def read(root: Path) -> Listing:
 
 def _rows(root: Path) -> tuple[Path, dict[str, dict[str, str]]]:
     """The table of labels and its rows by file name without ending."""
-    tables = find_files(root, "labels_consensus.csv")
+    tables = [table for name in TABLES for table in find_files(root, name)]
     if not tables:
         raise UserError(f"{root}: holds no labels_consensus.csv; expected {LAYOUT}")
-    reader = csv.DictReader(read_text(tables[0]).content.splitlines())
+    reader = csv.DictReader(table_lines(read_text(tables[0]).content))
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
     if missing:
         raise UserError(f"{tables[0]}: column {missing[0]} is missing; copy the corpus again")
@@ -136,12 +139,7 @@ def _speaker(number: str, path: Path) -> str:
 
 
 def _rating(row: dict[str, str], column: str, table: Path) -> float | None:
-    try:
-        return float(row[column]) if row[column] else None
-    except ValueError:
-        raise UserError(
-            f"{table}: {row['FileName']}: {column} holds {row[column]!r}; it must be a number"
-        ) from None
+    return rating_of(row[column], f"{table}: {row['FileName']}: {column}")
 
 
 def _split_id(root: Path) -> str:

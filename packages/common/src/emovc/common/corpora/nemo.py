@@ -12,7 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from emovc.common.corpora.reading import Collection, Listing, find_audio, find_files, read_text
+from emovc.common.corpora.reading import (
+    Collection,
+    Listing,
+    find_audio,
+    find_files,
+    from_own_folder,
+    read_text,
+    table_lines,
+)
 from emovc.common.errors import UserError
 
 LICENCE = "CC BY-NC-SA 4.0"
@@ -40,7 +48,7 @@ def read(root: Path) -> Listing:
     """
     found = Collection("nemo", root)
     rows = _rows(root)
-    audio = find_audio(root)
+    audio = from_own_folder(find_audio(root), "samples", found)
     for path in audio:
         row = rows.get(path.stem)
         match = NAME.fullmatch(path.stem)
@@ -71,7 +79,7 @@ def _rows(root: Path) -> dict[str, dict[str, str]]:
     tables = find_files(root, "data.tsv")
     if not tables:
         raise UserError(f"{root}: holds no data.tsv; expected {LAYOUT}")
-    lines = read_text(tables[0]).content.splitlines()
+    lines = table_lines(read_text(tables[0]).content)
     reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
     if missing:

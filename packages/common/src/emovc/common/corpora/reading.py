@@ -1,9 +1,9 @@
 """What all corpus readers share: finding audio, texts in uncertain encodings, building rows."""
 
+import io
 import os
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from emovc.common.errors import UserError
 from emovc.common.files import sha256_of
 from emovc.common.manifest import Utterance
-from emovc.common.progress import progress
+from emovc.common.signals import in_threads
 from emovc.common.wav import ENDINGS, wav_info
 
 LFS_POINTER = b"version https://git-lfs"
@@ -66,9 +66,9 @@ def find_files(root: Path, *endings: str) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(path.relative_to(root)))
 
 
-def find_audio(root: Path) -> list[Path]:
-    """Wav and flac files below ``root`` in natural order."""
-    return find_files(root, *ENDINGS)
+def find_audio(root: Path, *more: str) -> list[Path]:
+    """Wav and flac files below ``root``, and those of ``more`` endings, in natural order."""
+    return find_files(root, *ENDINGS, *more)
 
 
 def read_text(path: Path, legacy: tuple[str, ...] = ("cp1252",)) -> Text:
@@ -106,6 +106,54 @@ def read_text(path: Path, legacy: tuple[str, ...] = ("cp1252",)) -> Text:
     return Text(data.decode(legacy[-1], "replace"), legacy[-1])
 
 
+def lines_of(content: str) -> list[str]:
+    """Lines of a text, parted at line feeds only.
+
+    ``str.splitlines`` parts at U+2028, U+0085 and others too, which stand inside sentences.
+    """
+    return [line.removesuffix("\r") for line in content.removesuffix("\n").split("\n")]
+
+
+def table_lines(content: str) -> io.StringIO:
+    """A table for the reader of the module ``csv``, which joins quoted lines by itself."""
+    return io.StringIO(content, newline="")
+
+
+def one_line(text: str) -> str:
+    """A text with single spaces, also where it had line breaks."""
+    return " ".join(text.split())
+
+
+def from_own_folder(audio: Sequence[Path], name: str, found: "Collection") -> list[Path]:
+    """The recordings in the folder a corpus keeps its speech in.
+
+    Releases and users put other signals beside it under the same file names: laryngograms,
+    denoised copies.
+
+    Args:
+        audio: All audio files of the corpus.
+        name: Name of its folder, in any case.
+        found: Where what is left out is noted.
+
+    Raises:
+        UserError: The folder isn't there, and two files of one name differ in their folder.
+    """
+    inside = [p for p in audio if name in (part.lower() for part in found.parents_of(p))]
+    if inside:
+        for path in sorted(set(audio) - set(inside)):
+            found.skip(path, f"lies beside the folder {name}, which holds the recordings")
+        return inside
+    by_name: dict[str, Path] = {}
+    for path in audio:
+        first = by_name.setdefault(path.stem.lower(), path)
+        if first.parent != path.parent:
+            raise UserError(
+                f"{path}: has the same name as {first}, and neither lies in a folder {name};"
+                f" move the corpus' own recordings to {name}"
+            )
+    return list(audio)
+
+
 def words_of(text: str) -> str | None:
     """The bare words of a text: equal for equal words, whatever the case and punctuation."""
     bare = re.sub(r"[^\w\s']", " ", text.casefold().replace("\u2019", "'"))
@@ -129,6 +177,12 @@ class Collection:
     def skip(self, path: Path, reason: str) -> None:
         """Note that a file is left out, or what it lacks."""
         self.skipped.append(f"{self._relative(path)}: {reason}")
+
+    def parents_of(self, path: Path) -> tuple[str, ...]:
+        """Names of the folders between the corpus' root and a file, the root's own included."""
+        inside = path.is_relative_to(self.root)
+        parts = path.relative_to(self.root).parts[:-1] if inside else path.parts[:-1]
+        return (self.root.name, *parts)
 
     def _relative(self, path: Path) -> str:
         inside = path.is_relative_to(self.root)
@@ -170,13 +224,12 @@ class Collection:
 
     def _measured(self) -> Iterator[Utterance]:
         rows = list(self._rows.values())
-        with ThreadPoolExecutor() as pool:
-            results = progress(pool.map(_measure, rows), f"reading {self.corpus}", len(rows))
-            for row, result in zip(rows, results, strict=True):
-                if isinstance(result, str):
-                    self.skip(row.path, result)
-                else:
-                    yield result
+        results = in_threads(_measure, rows, None, f"reading {self.corpus}")
+        for row, result in zip(rows, results, strict=True):
+            if isinstance(result, str):
+                self.skip(row.path, result)
+            else:
+                yield result
 
 
 def _measure(row: Utterance) -> Utterance | str:

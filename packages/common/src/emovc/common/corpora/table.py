@@ -4,11 +4,13 @@ Table: a CSV file, or a folder with one, separated by commas, semicolons or tabs
 columns ``path`` (relative to the table) and ``speaker`` are needed; ``id``, ``corpus`` and all
 other columns of the manifest that say something of a recording are optional (gender, emotion,
 emotion_raw, intensity, arousal, valence, dominance, sentence, take, text, language, split,
-split_id). What the audio file says itself is measured. Without ``corpus``, the corpus is called
-like the folder.
+split_id). Further columns are left out, with a note. What the audio file says itself is measured.
+Without ``corpus``, the corpus is called like the folder. Back slashes in paths are read as slashes
+where no file is called so.
 
 Folders, where there is no table: ``speaker/emotion/file.wav``, or ``speaker/file.wav`` without
-labels. An unknown emotion is kept as ``emotion_raw`` only.
+labels. In both, an unknown emotion is kept as ``emotion_raw`` only, with a note. Beside wav and
+flac, mp3, ogg, opus and aiff are read; audio of other kinds is named.
 """
 
 import csv
@@ -17,10 +19,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
-from emovc.common.corpora.reading import Collection, Listing, find_audio, read_text
+from emovc.common.corpora.reading import (
+    Collection,
+    Listing,
+    find_audio,
+    find_files,
+    one_line,
+    read_text,
+    table_lines,
+)
 from emovc.common.emotions import EMOTIONS as CANONICAL
 from emovc.common.errors import UserError
-from emovc.common.manifest import FIELDS, SPLITS, Split
+from emovc.common.manifest import FIELDS, SPLITS, Split, rating_of
+from emovc.common.wav import COMPRESSED, UNREAD
 
 LICENCE = "the recordings' own"
 CITE = "the recordings' own"
@@ -39,6 +50,7 @@ EMOTIONS: Final = {
 }
 MEASURED: Final = ("sha256", "sample_rate", "num_samples")
 COLUMNS: Final = tuple(name for name in FIELDS if name not in MEASURED)
+SHOWN: Final = 10  # problems of a table that are spelled out
 GENDERS: Final = {"f": "F", "female": "F", "m": "M", "male": "M"}
 
 
@@ -46,8 +58,8 @@ def read(root: Path) -> Listing:
     """Read a table or folders.
 
     Raises:
-        UserError: The table lacks a needed column, has an unknown one or a wrong value, or a
-            folder holds several tables.
+        UserError: The table lacks a needed column or has wrong values, all of which are named, or
+            a folder holds several tables.
     """
     tables = [root] if root.is_file() else sorted(root.glob("*.csv"))
     if len(tables) > 1:
@@ -58,7 +70,9 @@ def read(root: Path) -> Listing:
 def _read_folders(root: Path) -> Listing:
     """Read ``speaker/emotion/file``."""
     found = Collection(_word(root.resolve().name), root)
-    for path in find_audio(root):
+    for path in find_files(root, *UNREAD):
+        found.skip(path, f"{path.suffix} can't be read; convert it to wav or flac")
+    for path in find_audio(root, *COMPRESSED):
         *folders, _ = path.relative_to(root).parts
         if not folders:
             found.skip(path, "lies in no speaker's folder")
@@ -75,26 +89,38 @@ def _read_folders(root: Path) -> Listing:
 
 def _read_table(table: Path) -> Listing:
     """Read a CSV file."""
-    lines = read_text(table).content.splitlines()
-    header = lines[0] if lines else ""
+    content = read_text(table).content
+    header = content.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    reader = csv.DictReader(table_lines(content), delimiter=delimiter, skipinitialspace=True)
     names = [(name or "").strip() for name in reader.fieldnames or []]
     for name in ("path", "speaker"):
         if name not in names:
             raise UserError(f"{table}: column {name} is missing; needed are path and speaker")
-    for name in names:
-        if name not in COLUMNS:
-            why = "is measured, remove it" if name in MEASURED else "is unknown"
-            raise UserError(f"{table}: column {name!r} {why}; known are {', '.join(COLUMNS)}")
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice:
+        raise UserError(f"{table}: column {twice[0]} stands twice; keep one")
     reader.fieldnames = names
     found: dict[str, Collection] = {}
+    problems: list[str] = []
     for row in reader:
         where = f"{table}:{reader.line_num}"
-        values = {k: v.strip() for k, v in row.items() if k and v and v.strip()}
+        values = {k: one_line(v) for k, v in row.items() if k in COLUMNS and v and v.strip()}
         corpus = _word(values.get("corpus", table.parent.resolve().name))
         collection = found.setdefault(corpus, Collection(corpus, table.parent))
-        _add(collection, table, values, where)
+        try:
+            _add(collection, table, values, where)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        more = f" - and {len(problems) - 1} more lines have problems" if len(problems) > 1 else ""
+        others = "".join(f"; {p.removeprefix(str(table))}" for p in problems[1:SHOWN])
+        raise UserError(problems[0] + more + others)
+    for name in names:
+        if name and name not in COLUMNS:
+            why = "is measured" if name in MEASURED else f"is none of {', '.join(COLUMNS)}"
+            for collection in list(found.values())[:1]:
+                collection.skip(table, f"column {name!r} {why}, and is left out")
     listings = [collection.listing(LICENCE, CITE) for collection in found.values()]
     utterances = [u for listing in listings for u in listing.utterances]
     skipped = [line for listing in listings for line in listing.skipped]
@@ -107,15 +133,21 @@ def _add(found: Collection, table: Path, values: dict[str, str], where: str) -> 
         if name not in values:
             raise UserError(f"{where}: {name} is empty; every recording needs one")
     split = _choice(values, "split", {name: name for name in SPLITS}, where)
-    name = values.get("id", Path(values["path"]).with_suffix("").as_posix())
+    path_text = values["path"].replace("\\", "/")
+    name = values.get("id", Path(path_text).with_suffix("").as_posix())
     name = _safe(name.removeprefix(f"{found.corpus}/"))
     speaker = _safe(values["speaker"].removeprefix(f"{found.corpus}_").replace("/", "_"))
+    path = _path(table, values["path"])
+    raw = values.get("emotion")
+    emotion = EMOTIONS.get(raw.lower()) if raw else None
+    if raw and emotion is None:
+        found.skip(path, f"has the unknown emotion {raw!r}; kept without emotion")
     found.add(
         replace(
-            found.row(table.parent / values["path"], name, speaker),
+            found.row(path, name, speaker),
             gender=_choice(values, "gender", GENDERS, where),
-            emotion=_choice(values, "emotion", EMOTIONS, where),
-            emotion_raw=values.get("emotion_raw", values.get("emotion")),
+            emotion=emotion,
+            emotion_raw=values.get("emotion_raw", raw),
             intensity=values.get("intensity"),
             arousal=_number(values, "arousal", where),
             valence=_number(values, "valence", where),
@@ -136,19 +168,19 @@ def _choice(values: dict[str, str], name: str, known: dict[str, str], where: str
         return None
     if values[name].lower() not in known:
         remedy = f"use one of {', '.join(dict.fromkeys(known.values()))}, or leave it empty"
-        if name == "emotion":
-            remedy += " and write the label to emotion_raw"
         raise UserError(f"{where}: unknown {name} {values[name]!r}; {remedy}")
     return known[values[name].lower()]
 
 
 def _number(values: dict[str, str], name: str, where: str) -> float | None:
-    if name not in values:
-        return None
-    try:
-        return float(values[name].replace(",", "."))
-    except ValueError:
-        raise UserError(f"{where}: {name} holds {values[name]!r}; it must be a number") from None
+    return rating_of(values.get(name, ""), f"{where}: {name}")
+
+
+def _path(table: Path, text: str) -> Path:
+    """The audio file of a row; a table made on Windows parts folders by back slashes."""
+    path = table.parent / text
+    slashes = table.parent / text.replace("\\", "/")
+    return slashes if "\\" in text and not path.exists() else path
 
 
 def _word(name: str) -> str:

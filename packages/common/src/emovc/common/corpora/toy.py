@@ -5,10 +5,8 @@ their prosody. The corpus is made where it is wanted, ``audio/<name>.flac`` with
 ``annotations/<name>.json`` and ``corpus.json``; docs/toy_corpus.md describes it.
 """
 
-import os
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,8 +19,8 @@ from emovc.common.corpora.toy_script import EMOTIONS, SENTENCES, VOICES
 from emovc.common.errors import UserError
 from emovc.common.files import read_json, short_hash, write_json
 from emovc.common.manifest import Split
-from emovc.common.progress import progress
 from emovc.common.prosody import FRAME_CENTRE, HOP_LENGTH, perform
+from emovc.common.signals import in_processes
 from emovc.common.synth import Prompt, Spoken, speak
 from emovc.common.wav import write_wav
 
@@ -180,15 +178,13 @@ def _prompt(line: Line) -> Prompt:
 
 def _perform_all(folder: Path, lines: Sequence[Line], spoken: dict[str, Spoken]) -> None:
     """Write recordings from several processes, with a progress bar."""
-    work = partial(_perform, folder)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        done = pool.map(work, lines, [spoken[line.name] for line in lines], chunksize=4)
-        for _ in progress(done, "making the toy corpus", len(lines)):
-            pass
+    jobs = [(line, spoken[line.name]) for line in lines]
+    in_processes(partial(_perform, folder), jobs, None, "making the toy corpus")
 
 
-def _perform(folder: Path, line: Line, spoken: Spoken) -> None:
+def _perform(folder: Path, job: tuple[Line, Spoken]) -> None:
     """Write one recording and what is known of it."""
+    line, spoken = job
     voice, prosody = VOICES[line.speaker], EMOTIONS[line.emotion]
     rng = np.random.default_rng(zlib.crc32(line.name.encode()))
     made = perform(spoken, voice.f0_hz, prosody, rng)

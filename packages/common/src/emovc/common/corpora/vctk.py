@@ -21,6 +21,7 @@ from emovc.common.corpora.reading import (
     Listing,
     find_audio,
     find_files,
+    lines_of,
     read_text,
     words_of,
 )
@@ -74,6 +75,6 @@ def read(root: Path) -> Listing:
 def _genders(root: Path) -> dict[str, str]:
     """Gender of each speaker from ``speaker-info.txt`` (ID AGE GENDER ...), if it is there."""
     tables = find_files(root, "speaker-info.txt")
-    lines = read_text(tables[0]).content.splitlines()[1:] if tables else []
+    lines = lines_of(read_text(tables[0]).content)[1:] if tables else []
     rows = [line.split() for line in lines if len(line.split()) >= 3]
     return {row[0] if row[0][0] in "ps" else f"p{row[0]}": row[2][0].upper() for row in rows}
