@@ -16,8 +16,9 @@ from emovc.common.files import atomic_path
 class LastCheckpoint(Checkpoint):
     """Keeps the latest state in ``<run>/checkpoints/last.ckpt``, and only that.
 
-    It is saved every so many steps, at the end, and when the process is told to terminate, as
-    cluster schedulers do before they kill it.
+    It is saved every so many steps, at the end, when the process is told to terminate, as cluster
+    schedulers do before they kill it, and on Ctrl-C and SIGUSR1
+    (:class:`~emovc.common.interrupts.Interrupts`).
 
     Args:
         every_n_steps: Optimiser steps between saves.
@@ -43,19 +44,19 @@ class LastCheckpoint(Checkpoint):
         loop = trainer.fit_loop
         validates = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
         if not validates and self._is_time(trainer):
-            self._save(trainer)
+            self.save(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what was put off."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking and self._is_time(trainer):
-            self._save(trainer)
+            self.save(trainer)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Save when the process was told to terminate, which Lightning notices between batches."""
         if isinstance(exception, SIGTERMException) and trainer.training:
-            self._save(trainer)
+            self.save(trainer)
 
     def _is_time(self, trainer: L.Trainer) -> bool:
         """Whether a save is due, or the run is at its end."""
@@ -63,7 +64,8 @@ class LastCheckpoint(Checkpoint):
         last_epoch = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
         return due or last_epoch or trainer.global_step == trainer.max_steps
 
-    def _save(self, trainer: L.Trainer) -> None:
+    def save(self, trainer: L.Trainer) -> None:
+        """Save now."""
         self._saved_at = trainer.global_step
         path = Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt"
         trainer.save_checkpoint(path, weights_only=False)

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 
 from emovc.common.errors import UserError
 from emovc.common.quiet import quieten
+from emovc.common.signals import INTERRUPTED, end_when_terminated
 
 # Name: module, function, what it does. Modules are imported when their command runs, so that
 # ``emovc --help`` answers at once.
@@ -31,6 +32,7 @@ COMMANDS = {
     "reproduce": ("reproduce", "re-run an experiment of a paper on your runs"),
 }
 
+TRAINING = ("fit", "validate", "test")  # Lightning answers their signals
 TRUST = (
     "With --trust PACKAGE, any command loads models whose classes are of a package other than"
     " emovc's.\n"
@@ -51,11 +53,13 @@ def main() -> None:
         )
         return
     quieten()
+    if name not in TRAINING:
+        end_when_terminated()
     try:
         _run(name, _without_trust(args))
     except UserError as error:
         sys.stderr.write(f"emovc: {_message(error)}\n")
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except OSError as error:
         if error.errno == errno.EPIPE:  # as of `emovc corpora | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,7 +71,7 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("emovc: interrupted\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def _run(name: str, args: list[str]) -> None:

@@ -1,10 +1,11 @@
 """Training and its kin: Lightning's command line with the few things a run needs beside it."""
 
+import os
 import subprocess
 import uuid
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import wandb
 import yaml
@@ -17,15 +18,17 @@ from lightning.pytorch.cli import (
     LightningCLI,
     SaveConfigCallback,
 )
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from emovc.common.audio import LogMel
 from emovc.common.callbacks import EpochBar
 from emovc.common.errors import UserError
 from emovc.common.files import read_json, write_json, write_text
+from emovc.common.interrupts import Interrupts
 from emovc.common.parsing import one_line, reason_of
 from emovc.common.pretrained import find_checkpoint
 from emovc.common.quiet import quieten
+from emovc.common.signals import INTERRUPTED, TERMINATED
 from emovc.common.trust import foreign_packages
 
 FRONTEND = "model.init_args.model.init_args.frontend.init_args"
@@ -106,7 +109,10 @@ class RunCLI(LightningCLI):
         """
         parser.add_argument("--run", type=str | None, default=None, help="Folder of the run.")
         parser.add_argument(
-            "--resume", type=bool, default=False, help="Go on with the run in that folder."
+            "--resume",
+            type=bool | Literal["auto"],
+            default=False,
+            help="Go on with the run in that folder; auto begins it where there is none.",
         )
         for name in ("sample_rate", "hop_length"):
             parser.link_arguments(f"{FRONTEND}.{name}", f"data.init_args.{name}")
@@ -119,22 +125,30 @@ class RunCLI(LightningCLI):
         if self.subcommand != "fit":
             self._only_read(config, folder)
             return
-        last = folder / "checkpoints" / "last.ckpt"
+        last = _newest_state(folder)
         if config.resume:
-            config.ckpt_path = str(last) if last.exists() else None
+            if config.ckpt_path is not None:
+                raise UserError("--resume and --ckpt_path: both name a checkpoint; give one")
+            if config.resume != "auto" and last is None:
+                raise UserError(
+                    f"{folder}: holds no run to resume; correct --run, or give --resume=auto to"
+                    " begin one where there is none"
+                )
+            config.ckpt_path = None if last is None else str(last)
         elif any((folder / "checkpoints").glob("*.ckpt")):
             raise UserError(
                 f"{folder}: holds a run; add --resume=true to go on with it, or --run OTHER"
             )
         config.trainer.default_root_dir = str(folder)
-        for logger in config.trainer.logger or []:
+        for logger in _loggers(config.trainer.logger):
             _place_logger(logger, folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer, with our progress bar unless there is to be none."""
+        """Build the trainer, with what answers signals, and our bar unless there is to be none."""
         config = self._get(self.config_init, "trainer")
+        kwargs["callbacks"] = [*(config.callbacks or []), Interrupts()]
         if config.enable_progress_bar is not False:
-            kwargs["callbacks"] = [*(config.callbacks or []), EpochBar()]
+            kwargs["callbacks"].append(EpochBar())
         return super().instantiate_trainer(**kwargs)
 
     def _only_read(self, config: Any, folder: Path) -> None:
@@ -164,6 +178,30 @@ def _seed(value: Any) -> int:
     return 0 if isinstance(value, bool) or value is None else int(value)
 
 
+def _newest_state(folder: Path) -> Path | None:
+    """The checkpoint to resume from: ours, or Lightning's when SLURM took the machine away."""
+    slurm = [*folder.glob("hpc_ckpt_*.ckpt"), *(folder / "checkpoints").glob("hpc_ckpt_*.ckpt")]
+    last = folder / "checkpoints" / "last.ckpt"
+    found = [path for path in (last, *slurm) if path.is_file()]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _loggers(given: Any) -> list[Any]:
+    """The loggers of a config: a list, one alone, or none.
+
+    Raises:
+        UserError: It is ``true``, which is Lightning's own choice of a logger.
+    """
+    if given is True:
+        raise UserError(
+            "trainer.logger: true would be Lightning's logger; leave it out for CSV and W&B, or"
+            " write false or a list of class_path and init_args"
+        )
+    if not given:
+        return []
+    return given if isinstance(given, list) else [given]
+
+
 def _place_logger(logger: Any, folder: Path) -> None:
     """Fill in folder, name and identity of a logger that asks for them."""
     arguments = logger.init_args
@@ -171,7 +209,10 @@ def _place_logger(logger: Any, folder: Path) -> None:
         arguments.save_dir = str(folder)
     if "run_id" in arguments and arguments.run_id is None:
         record = folder / "run.json"
-        if not record.exists():
+        agent = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+        if agent:  # W&B keeps the id that its agent gave, whatever it is asked for
+            write_json(record, {"id": agent})
+        elif not record.exists():
             # The letter in front: W&B's id goes through YAML, where 12e456789012 is a number.
             write_json(record, {"id": f"r{uuid.uuid4().hex[:11]}"})
         arguments.run_id = read_json(record)["id"]
@@ -211,6 +252,8 @@ def main(subcommand: str, args: list[str]) -> None:
             _check_yaml(Path(value))
     try:
         cli([subcommand, *args])
+    except SIGTERMException:  # an exit without a code, after the state was saved
+        raise SystemExit(INTERRUPTED if Interrupts.interrupted else TERMINATED) from None
     except MisconfigurationException as error:
         raise UserError(f"trainer: {str(error).splitlines()[0]}") from None
     except ValueError as error:  # of a constructor, in all that jsonargparse knows of the config

@@ -110,6 +110,8 @@ class CsvCurves(Logger):
 class WandbCurves(WandbLogger):
     """W&B below the run's folder: offline unless the environment says ``WANDB_MODE=online``.
 
+    Runs of ``wandb agent`` are online, as a sweep needs them.
+
     ``wandb sync <run>/wandb/offline-*`` uploads an offline run.
 
     Args:
@@ -130,6 +132,7 @@ class WandbCurves(WandbLogger):
         group: str | None = None,
         tags: list[str] | None = None,
     ) -> None:
+        usual = "online" if os.environ.get("WANDB_SWEEP_ID") else "offline"
         super().__init__(
             name=name,
             save_dir=save_dir or ".",
@@ -138,7 +141,7 @@ class WandbCurves(WandbLogger):
             group=group,
             tags=tags,
             resume="allow",
-            mode=os.environ.get("WANDB_MODE", "offline"),
+            mode=os.environ.get("WANDB_MODE", usual),
         )
         self._wandb_init.pop("anonymous", None)  # W&B dropped it and warns of it
         self._has_axis = False
