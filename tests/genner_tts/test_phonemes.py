@@ -5,7 +5,7 @@ import pytest
 from emovc.common.errors import UserError
 from emovc.genner_tts.inventory import PhoneInventory
 from emovc.genner_tts.pauses import EDGE
-from emovc.genner_tts.phonemes import pronounce
+from emovc.genner_tts.phonemes import Alphabet, pronounce
 
 pytest.importorskip("espeakng_loader")
 
@@ -78,3 +78,10 @@ def test_an_inventory_numbers_what_was_said_and_refuses_the_rest() -> None:
     assert english.numbers(["AH0", "B"]).tolist() == [1, 2]
     with pytest.raises(UserError, match="list each phone once"):
         PhoneInventory(["a", "a"])
+
+
+@pytest.mark.parametrize("mark", ["\u00ad", "\u200b", "\u200d", "\u2060", "\ufeff", "\u200e"])
+@pytest.mark.parametrize("alphabet", ["ipa", "arpabet"])
+def test_characters_that_say_nothing_are_passed_over(mark: str, alphabet: Alphabet) -> None:
+    plain = pronounce("the dogs are talking", "en", alphabet)
+    assert pronounce(f"{mark}the do{mark}gs are{mark} talking{mark}", "en", alphabet) == plain

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from emovc.common.audio import LogMel, require_same_mel
 from emovc.common.conversion import Converter, EmotionTarget, Speech, Vocoder
-from emovc.common.errors import UserError
+from emovc.common.errors import Unfinished, UserError
 from emovc.common.files import same_file
 from emovc.common.pretrained import load_converter
-from emovc.common.wav import ENDINGS, SILENCE, read_wav, write_wav
+from emovc.common.wav import COMPRESSED, ENDINGS, SILENCE, UNREAD, read_wav, write_wav
 
 GRIFFIN_LIM = "griffin-lim"  # as --vocoder
+UNLIKE = 3  # durations so many times apart don't say the same words
 
 
 def convert(
@@ -37,6 +38,8 @@ def convert(
     batch_size: int = 1,
 ) -> None:
     """Convert speech towards the emotion of a reference, or another target the model takes.
+
+    Of several files, those that can't be converted are named, and the others are converted.
 
     Args:
         run: Run, checkpoint or exported folder.
@@ -66,19 +69,55 @@ def convert(
     files = expand(sources)
     jobs = list(zip(files, places_of(files, out), strict=True))
     require_no_input([place for _, place in jobs], reference or [])
+    failures: list[str] = []
     for first in range(0, len(jobs), batch_size):
-        part = jobs[first : first + batch_size]
-        heard = [read_speech(source, rate, device, speaker) for source, _ in part]
-        speeches = [replace(speech, text=text) for speech in heard]
-        for mel, (_, place) in zip(_mels(converter, speeches, target, seed), part, strict=True):
-            write_wav(place, vocode(voice, mel).cpu().numpy(), rate)
-            sys.stdout.write(f"{place}\n")
+        part: list[tuple[Speech, Path]] = []
+        for source, place in jobs[first : first + batch_size]:
+            try:
+                speech = replace(read_speech(source, rate, device, speaker), text=text)
+            except UserError as error:
+                _note(failures, error, jobs)
+                continue
+            if converter.needs.parallel:
+                _compare_durations(speech, references, source)
+            part.append((speech, place))
+        try:
+            mels = _mels(converter, [speech for speech, _ in part], target, seed)
+            for mel, (_, place) in zip(mels, part, strict=True):
+                write_wav(place, vocode(voice, mel).cpu().numpy(), rate)
+                sys.stdout.write(f"{place}\n")
+        except UserError as error:
+            _note(failures, error, jobs)
+    if failures:
+        raise Unfinished(f"{len(failures)} of {len(jobs)} files were not converted, see above")
+
+
+def _note(failures: list[str], error: UserError, jobs: Sequence[Any]) -> None:
+    """Say what failed and go on, or end where there is nothing else to do."""
+    if len(jobs) == 1:
+        raise error
+    failures.append(str(error))
+    sys.stderr.write(f"emovc: {error}\n")
+
+
+def _compare_durations(source: Speech, references: Sequence[Speech], file: Path) -> None:
+    """Warn of references that can hardly say the source's words."""
+    for reference in references:
+        seconds = [len(s.wav) for s in (source, reference)]
+        if max(seconds) > UNLIKE * min(seconds):
+            rate = max(seconds) / min(seconds)
+            sys.stderr.write(
+                f"emovc: warning: {file}: the reference's duration is {rate:.1f} times apart from"
+                " it, but this model needs a reference of the same words\n"
+            )
 
 
 def _mels(
     converter: Any, sources: Sequence[Speech], target: EmotionTarget, seed: int
 ) -> list[Tensor]:
-    """Converted log-mels, (M, T) each, of one or several sources."""
+    """Converted log-mels, (M, T) each, of any number of sources."""
+    if not sources:
+        return []
     if len(sources) == 1:
         return [converter.convert(sources[0], target, seed)]
     same = [target] * len(sources), [seed] * len(sources)
@@ -141,7 +180,9 @@ def read_speech(
 
 
 def expand(paths: Sequence[Path]) -> list[Path]:
-    """Files, and the audio files in folders, in order.
+    """Files, and the audio files in folders, in order; hidden files are left out.
+
+    Audio that can't be read is named on standard error.
 
     Raises:
         UserError: A path does not exist or a folder holds no audio.
@@ -150,7 +191,10 @@ def expand(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         found = [path]
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS)
+            shown = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+            found = [p for p in shown if p.suffix.lower() in (*ENDINGS, *COMPRESSED)]
+            for other in (p for p in shown if p.suffix.lower() in UNREAD):
+                sys.stderr.write(f"emovc: warning: {other}: left out; convert it to wav or flac\n")
         if not found or not found[0].exists():
             raise UserError(f"{path}: no audio file; give .wav or .flac files or a folder of them")
         files += found

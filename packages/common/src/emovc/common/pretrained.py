@@ -9,7 +9,7 @@ checkpoints read with ``weights_only=True``.
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 from torch import Tensor, nn
@@ -207,6 +207,34 @@ def manifest_of(run: Path) -> Path:
     raise UserError(f"{run}: does not tell its manifest; give --manifest")
 
 
+def _checked(class_path: Any, settings: dict[str, Any], where: str) -> dict[str, Any]:
+    """Settings as the constructor wants them; names that it lacks are left to :func:`build`.
+
+    Raises:
+        UserError: A value is of another type, or none of the choices.
+    """
+    if not settings:
+        return {}
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    kind: Any = class_of_file(class_path, where)
+    hints = get_type_hints(kind.__init__)
+    checked = {}
+    for name, value in settings.items():
+        checked[name] = value
+        described = isinstance(value, dict) and "class_path" in value
+        if name not in hints or described:
+            continue
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument(f"--{name}", type=hints[name])
+        try:
+            checked[name] = parser.parse_object({name: value})[name]
+        except (ArgumentError, ValueError, TypeError):
+            wanted = inspect.formatannotation(hints[name]).replace("typing.", "")
+            raise UserError(f"setting {name}: {value!r} is no {wanted}") from None
+    return checked
+
+
 def _load(
     config: Any,
     weights: dict[str, Tensor],
@@ -217,7 +245,8 @@ def _load(
     """Build from a description, load the weights, and mark what was loaded as pretrained."""
     if not isinstance(config, dict) or "class_path" not in config:
         raise UserError(f"{where}: does not say what model it holds; was it made by emovc fit?")
-    config = {**config, "init_args": {**(config.get("init_args") or {}), **(settings or {})}}
+    given = _checked(config["class_path"], settings or {}, str(where))
+    config = {**config, "init_args": {**(config.get("init_args") or {}), **given}}
     network = build(config, str(where))
     if not isinstance(network, kind):
         raise UserError(f"{where}: holds a {type(network).__name__}, not a {kind.__name__}")

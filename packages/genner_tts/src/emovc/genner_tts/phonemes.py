@@ -45,6 +45,7 @@ def pronounce(text: str, language: str, alphabet: Alphabet = "ipa") -> Pronuncia
         UserError: The text is empty, has letters or symbols that the language doesn't have, or
             words that CMUdict doesn't have; or espeak-ng doesn't know the language.
     """
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf")  # soft hyphens and the like
     text = unicodedata.normalize("NFC", " ".join(text.split()))
     if not any(unicodedata.category(c)[0] in "LN" for c in text):
         raise UserError(f"text {text!r}: holds no word; give a sentence")

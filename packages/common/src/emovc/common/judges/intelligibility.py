@@ -62,9 +62,10 @@ class BatchRecogniser(Protocol):
 def normalise(text: str) -> str:
     """Words alone: NFKC, lower case, no punctuation, one space between words.
 
-    Apostrophes vanish (``don't`` becomes ``dont``), other signs part words. Letters keep their
-    diacritics, and digits stay digits.
+    Apostrophes vanish (``don't`` becomes ``dont``), and so does what can't be seen, such as soft
+    hyphens; other signs part words. Letters keep their diacritics, and digits stay digits.
     """
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf")
     text = re.sub(r"['’ʼ`´]", "", unicodedata.normalize("NFKC", text.replace("´", "'")).lower())
     kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in text)
     return " ".join("".join(kept).split())
