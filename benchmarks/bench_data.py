@@ -1,7 +1,8 @@
 """Speed of the data path, each figure beside what it has to keep up with, in one run.
 
-Printed are the real-time factor per core of DIO F0 + energy (beside Harvest's), the share of a
-training step on this CPU that is spent loading its batch, and how long the command takes to answer.
+Printed are the real-time factor per core of prepare's F0 (SwiftF0) + energy beside DIO's and
+Harvest's, the share of a training step on this CPU that is spent loading its batch, and how long
+the command takes to answer.
 
     python benchmarks/bench_data.py [data/nemo/manifest.jsonl]
 """
@@ -19,7 +20,7 @@ import torch
 from emovc.common.audio import LogMel
 from emovc.common.corpora.toy import make_toy
 from emovc.common.data import SpeechDataModule
-from emovc.common.f0 import Dio, Harvest
+from emovc.common.f0 import Dio, Harvest, SwiftF0
 from emovc.common.features.extractors import EnergyFeature, F0Feature, SignalFeature
 from emovc.common.loader import ResumableLoader
 from emovc.common.manifest import read_manifest
@@ -111,9 +112,15 @@ def toy(folder: Path) -> Path:
 def report(manifest: Path, n_files: int, n_steps: int) -> None:
     """Measure and print."""
     energy = EnergyFeature(RATE, 1024, 256, Dio().frame_centre)
-    fast = real_time_factor([F0Feature(Dio()), energy], manifest, n_files)
+    usual = F0Feature(SwiftF0())
+    real_time_factor([usual], manifest, 1)  # loads its network
+    ours = real_time_factor([usual, energy], manifest, n_files)
+    dio = real_time_factor([F0Feature(Dio()), energy], manifest, n_files)
     slow = real_time_factor([F0Feature(Harvest()), energy], manifest, n_files // 10)
-    print(f"DIO F0 + energy {fast:.0f} x real time per core, x{fast / slow:.1f} of Harvest's")
+    print(
+        f"F0 + energy {ours:.0f} x real time per core, x{ours / dio:.2f} of DIO's,"
+        f" x{ours / slow:.1f} of Harvest's"
+    )
     for num_workers in (0, 2):
         wait, work = waiting_and_stepping(manifest, num_workers, n_steps)
         share = wait / (wait + work)

@@ -102,6 +102,21 @@ def test_features_that_all_corpora_have_come_along(tmp_path: Path) -> None:
     assert all(row.sha256 in store for row in utterances("b", 2, 2))
 
 
+def test_f0_of_different_trackers_is_said_to_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / name / "manifest.jsonl" for name in "ab"]
+    for path, tracker in zip(paths, ("Dio", "SwiftF0"), strict=True):
+        write_manifest(path, utterances(path.parent.name, 2))
+        settings = {"class": tracker}
+        writer = ShardWriter(store_folder(path.parent / "features", "f0", settings), "f0", settings)
+        writer.add("0", np.ones((3, 1)))
+        writer.flush()
+    combine(paths, tmp_path / "both" / "manifest.jsonl")
+    assert "corpora's is of different trackers (a: f0-" in capsys.readouterr().out
+    assert not list((tmp_path / "both").glob("features/*"))
+
+
 def test_statistics_are_of_the_last_call_and_a_store_may_lack_files(tmp_path: Path) -> None:
     paths = [tmp_path / name / "manifest.jsonl" for name in "ab"]
     for path, corpus in zip(paths, ("a", "b"), strict=True):

@@ -5,16 +5,17 @@ import json
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from emovc.common.errors import UserError
-from emovc.common.f0 import Dio
+from emovc.common.f0 import Dio, SwiftF0
 from emovc.common.features.store import open_store
 from emovc.common.manifest import Utterance, read_manifest
-from emovc.common.prepare import Scheme, prepare
+from emovc.common.prepare import Scheme, prepare, usual_tracker
 
 RATE = 22_050
 BASE_HZ = {"ann": 220.0, "bob": 110.0, "cid": 140.0}
@@ -93,7 +94,7 @@ def test_features_are_those_of_the_audio(out: Path) -> None:
     f0, energy = (open_store(out / "features", name) for name in ("f0", "energy"))
     for u in rows[::7]:
         wav, _ = soundfile.read(u.path, dtype="float32")
-        np.testing.assert_array_equal(f0.get(u.sha256)[:, 0], Dio()(wav))
+        np.testing.assert_array_equal(f0.get(u.sha256)[:, 0], SwiftF0()(wav))
         assert len(energy.get(u.sha256)) == len(wav) // 256
         rms = np.sqrt(np.mean(wav[2000:-2000] ** 2))
         assert np.median(energy.get(u.sha256)) == pytest.approx(20 * np.log10(rms), abs=0.3)
@@ -118,6 +119,24 @@ def test_a_second_run_changes_nothing(corpus: Path, out: Path) -> None:
     before, manifest = state(), (out / "manifest.jsonl").read_bytes()
     prepare("table", corpus, out, dvector=False, num_workers=2)
     assert state() == before and (out / "manifest.jsonl").read_bytes() == manifest
+
+
+def test_a_folder_keeps_its_tracker(corpus: Path, tmp_path: Path, capsys: Any) -> None:
+    """What was prepared when DIO was the default goes on with DIO, and has one F0 only."""
+    tracker = Dio(16_000, 200, 100, f_min=60.0)
+    prepare("table", corpus, tmp_path, dvector=False, f0=tracker, num_workers=1)
+    before = {p.name for p in (tmp_path / "features").iterdir()}
+    next((tmp_path / "features").glob("f0-*/[!m]*.json")).unlink()  # as if it was stopped
+    prepare("table", corpus, tmp_path, dvector=False, num_workers=1)
+    assert {p.name for p in (tmp_path / "features").iterdir()} == before
+    store = open_store(tmp_path / "features", "f0")
+    assert all(u.sha256 in store for u in read_manifest(tmp_path / "manifest.jsonl"))
+    assert "F0 by Dio, as what" in capsys.readouterr().out
+
+    (tmp_path / "features" / "f0-other").mkdir()
+    (tmp_path / "features" / "f0-other" / "meta.json").write_text('{"settings": {}}')
+    with pytest.raises(UserError, match=r"several trackers \(f0-.*, f0-other\); name the one"):
+        usual_tracker(tmp_path / "features")
 
 
 @pytest.mark.parametrize("scheme", ["auto", "text", "speaker", "random", "official"])

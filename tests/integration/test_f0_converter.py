@@ -10,6 +10,7 @@ from emovc.common.conversion import EmotionTarget
 from emovc.common.convert import convert, read_speech
 from emovc.common.errors import UserError
 from emovc.common.evaluate import evaluate
+from emovc.common.f0 import Dio, SwiftF0
 from emovc.common.fit import cli
 from emovc.common.fit import main as fit_main
 from emovc.common.manifest import read_manifest
@@ -45,6 +46,21 @@ def test_only_the_converter_was_trained(converter: Path, trained: Path) -> None:
     before = SpeechFlow.from_checkpoint(trained / "checkpoints" / "last.ckpt").state_dict()
     assert all(torch.equal(ours[name], value) for name, value in before.items())
     assert any(name.startswith("f0_converter.") for name in ours.keys() - before.keys())
+
+
+def test_a_run_converts_by_the_tracker_it_was_trained_with(
+    converter: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Its checkpoint names the store's tracker; one from before that was so has DIO."""
+    for run in (trained, converter):
+        checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+        settings = checkpoint["hyper_parameters"]["model"]["init_args"]
+        model = SpeechFlow.from_checkpoint(run / "checkpoints" / "last.ckpt")
+        assert isinstance(model.f0, SwiftF0)
+        assert settings["f0"]["init_args"] == model.f0.settings
+        settings["f0"] = None
+        torch.save(checkpoint, tmp_path / "old.ckpt")
+        assert isinstance(SpeechFlow.from_checkpoint(tmp_path / "old.ckpt").f0, Dio)
 
 
 def test_pitch_alone_keeps_the_timing(

@@ -57,13 +57,22 @@ def _gather(folders: Sequence[Path], out: Path, rows: Sequence[Utterance]) -> No
     names = gather_features([folder / "features" for folder in folders], features)
     pitch = [name for name in names if name.rpartition("-")[0] == "f0"]
     if len(pitch) != 1:
+        own = [sorted(p.name for p in (f / "features").glob("f0-*")) for f in folders]
+        if not pitch and all(own):
+            trackers = "; ".join(
+                f"{f.name}: {', '.join(o)}" for f, o in zip(folders, own, strict=True)
+            )
+            sys.stdout.write(
+                f"no F0 comes along, since the corpora's is of different trackers ({trackers});"
+                " give emovc prepare the same --f0 for all\n"
+            )
         return
     f0 = open_store(features, pitch[0])
     if any(u.sha256 not in f0 for u in rows):
         return
     beside = any(out.resolve() == folder.resolve() for folder in folders) and path.exists()
-    own = read_json(path) if beside else {}  # what a corpus says of its own speakers stays
-    write_json(path, speaker_statistics(rows, f0) | own)
+    stays = read_json(path) if beside else {}  # what a corpus says of its own speakers
+    write_json(path, speaker_statistics(rows, f0) | stays)
 
 
 def by_fold(

@@ -12,7 +12,7 @@ from emovc.common.audio_copies import Copies, copy_audio
 from emovc.common.check import check_manifest, find_bad_audio, summary
 from emovc.common.corpora import Listing, read_corpus
 from emovc.common.errors import UserError
-from emovc.common.f0 import Dio, F0Tracker, log_f0_statistics
+from emovc.common.f0 import F0Tracker, SwiftF0, log_f0_statistics
 from emovc.common.features.extractors import (
     EnergyFeature,
     F0Feature,
@@ -20,8 +20,9 @@ from emovc.common.features.extractors import (
     SignalFeature,
 )
 from emovc.common.features.store import FeatureStore, missing, store_folder
-from emovc.common.files import write_json, write_text
+from emovc.common.files import read_json, write_json, write_text
 from emovc.common.manifest import Utterance, write_manifest
+from emovc.common.pretrained import build
 from emovc.common.splits import assign_split, require_no_leaks, speaker_material
 
 NOTES = "notes.txt"
@@ -64,7 +65,8 @@ def prepare(
         seed: Seed of the split.
         copies: Copy the audio to ``OUT/audio`` at one rate (``--copies.sample_rate=22050``), and
             trim and level it (``--copies.help``); by default it stays where it is.
-        f0: F0 tracker; by default DIO with StoneMask at 22 050 Hz and hop 256.
+        f0: F0 tracker; by default the one that ``OUT/features`` was made with, in a new folder
+            SwiftF0 at 22 050 Hz and hop 256.
         energy: Extract the energy per frame.
         dvector: Extract speaker vectors with Resemblyzer's network.
         emotion2vec: Folder or hub name of an emotion2vec to extract with.
@@ -85,7 +87,7 @@ def prepare(
     write_manifest(manifest, utterances)
     notes += [f"warning: {p.what}" for p in check_manifest(manifest, utterances)]
     _write_notes(out / NOTES, notes)
-    tracker = f0 or Dio()
+    tracker = f0 or usual_tracker(out / "features")
     signals: list[SignalFeature] = [F0Feature(tracker)]
     if energy:
         signals.append(
@@ -94,6 +96,32 @@ def prepare(
     extract_features(utterances, out, tracker, signals, dvector, emotion2vec, workers, accelerator)
     sys.stdout.write(f"{summary(utterances)}\nsplit {utterances[0].split_id}\n")
     sys.stdout.write(f"{corpus}: licence {listing.licence}; cite {listing.cite}\n{manifest}\n")
+
+
+def usual_tracker(root: Path) -> F0Tracker:
+    """The tracker of a feature store that has one, so that a second call completes it.
+
+    Args:
+        root: Root of the store, absent before the first call.
+
+    Raises:
+        UserError: The store holds F0 of several trackers.
+    """
+    made = {path.parent.name: read_json(path)["settings"] for path in root.glob("f0-*/meta.json")}
+    usual = F0Feature(SwiftF0())
+    if not made:
+        return usual.tracker
+    if len(made) > 1:
+        raise UserError(
+            f"{root}: holds F0 of several trackers ({', '.join(sorted(made))}); name the one to"
+            " complete, as --f0 Dio"
+        )
+    (settings,) = made.values()
+    if settings != usual.settings:
+        kind = settings["class"].rpartition(".")[2]
+        sys.stdout.write(f"F0 by {kind}, as what {root} holds; --f0 SwiftF0 adds the default's\n")
+    found: F0Tracker = build(F0Feature.description(settings), str(root))
+    return found
 
 
 def extract_features(

@@ -51,7 +51,8 @@ class SpeechFlow(nn.Module):
     Args:
         net: The autoencoder.
         frontend: Waveform to log-mel.
-        f0: F0 tracker for conversion; training reads the feature store.
+        f0: F0 tracker for conversion; by default that of the feature store trained on. Runs from
+            before checkpoints named it, and models made by hand, have DIO.
         speaker: d-vectors, which serve unseen speakers too, or a table of the training speakers.
         f0_converter: The F0 converter P, which puts the reference's contour on the source's rhythm;
             without it a network with an F0 head does so.

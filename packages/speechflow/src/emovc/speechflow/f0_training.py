@@ -15,7 +15,7 @@ from emovc.speechflow.converter import Inputs, SpeechFlow
 from emovc.speechflow.losses import f0_loss
 from emovc.speechflow.pitch import f0_bins, f0_input
 from emovc.speechflow.resampling import RandomResampling
-from emovc.speechflow.training import resampled_inputs
+from emovc.speechflow.training import resampled_inputs, take_stored_tracker
 
 
 class LitF0Converter(L.LightningModule):
@@ -63,6 +63,7 @@ class LitF0Converter(L.LightningModule):
         """
         if stage != "fit":
             return
+        take_stored_tracker(self, self.model)
         if self.init_from is None:
             raise UserError(
                 "model.init_from: names no SpeechFlow to train the F0 converter for; train one with"

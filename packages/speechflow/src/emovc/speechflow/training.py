@@ -9,7 +9,9 @@ from torch import Tensor
 
 from emovc.common.batch import Batch
 from emovc.common.errors import UserError
+from emovc.common.features.extractors import F0Feature
 from emovc.common.masking import masked_mean
+from emovc.common.pretrained import build
 from emovc.common.speaker import SpeakerTable
 from emovc.speechflow.converter import Inputs, SpeechFlow
 from emovc.speechflow.cycle import CycleLoss, code_mask
@@ -64,7 +66,10 @@ class LitSpeechFlow(L.LightningModule):
     def setup(self, stage: str) -> None:
         """Load what isn't learned here, and name the rows of a table of speakers."""
         self.model.load_encoders()
-        if stage == "fit" and isinstance(self.model.speaker, SpeakerTable):
+        if stage != "fit":
+            return
+        take_stored_tracker(self, self.model)
+        if isinstance(self.model.speaker, SpeakerTable):
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             self.model.speaker.set_names(data.speakers)
 
@@ -142,6 +147,26 @@ class LitSpeechFlow(L.LightningModule):
         for name, code in codes._asdict().items():
             value = code_deviation(code.detach().float(), valid)
             self.log(f"{stage}/code_sd_{name}", value, sync_dist=stage != "train", batch_size=1)
+
+
+def take_stored_tracker(recipe: L.LightningModule, model: SpeechFlow) -> None:
+    """Convert by the tracker that found the F0 trained on, unless the config names one.
+
+    Checkpoints name it from then on, so that a run keeps its tracker whatever the default becomes.
+
+    Args:
+        recipe: A recipe within a fit, whose hyper-parameters describe the model.
+        model: The model.
+    """
+    config = recipe.hparams.get("model")
+    if not isinstance(config, dict) or config["init_args"].get("f0") is not None:
+        return
+    data: Any = recipe.trainer.datamodule  # type: ignore[attr-defined]
+    tracker = F0Feature.description(data.stores["f0"].settings)
+    if not tracker["class_path"].startswith("emovc."):
+        return  # a checkpoint that names other classes can be loaded by few
+    model.f0 = build(tracker, str(data.stores["f0"].folder))
+    config["init_args"]["f0"] = tracker
 
 
 def resampled_inputs(inputs: Inputs, resampling: RandomResampling | None) -> tuple[Tensor, Tensor]:

@@ -56,6 +56,12 @@ class F0Feature:
         kind = type(self.tracker)
         return {"class": f"{kind.__module__}.{kind.__qualname__}", **self.tracker.settings}
 
+    @staticmethod
+    def description(settings: dict[str, Any]) -> dict[str, Any]:
+        """The tracker of a store's settings as ``class_path`` and ``init_args``."""
+        arguments = {name: value for name, value in settings.items() if name != "class"}
+        return {"class_path": settings["class"], "init_args": arguments}
+
     def __call__(self, wav: np.ndarray) -> np.ndarray:
         """F0 in Hz, (T,)."""
         return self.tracker(wav)
