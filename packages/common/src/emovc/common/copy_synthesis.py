@@ -18,7 +18,7 @@ from emovc.common.files import read_json, sha256_of, short_hash, without_nan, wr
 from emovc.common.judging import Goal
 from emovc.common.manifest import Split, Utterance, read_manifest
 from emovc.common.markdown import markdown_table
-from emovc.common.metrics import Analysis, analyse, bootstrap_interval, compare
+from emovc.common.metrics import DIALECT, Analysis, analyse, bootstrap_interval, compare
 from emovc.common.panel import Panel, read_judges
 from emovc.common.progress import progress
 from emovc.common.scores import METRICS, Score, cell, summarise, to_csv, used_metrics
@@ -89,6 +89,7 @@ def vocoder(
     settings = {
         "manifests": [sha256_of(path) for path in manifests],
         "draw": [split, files, seed],
+        "dialect": DIALECT,
         "judges": {j.name: short_hash(j.about) for j in panel.judges},
     }
     require_same_settings(out, settings)
