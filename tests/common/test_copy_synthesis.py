@@ -6,27 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from emovc.common.copy_synthesis import draw_evenly, vocoder
+from emovc.common.copy_synthesis import vocoder
 from emovc.common.errors import UserError
-from emovc.common.manifest import Utterance, read_manifest
 
 JUDGES = "- class_path: emovc.common.judges.speaker_similarity.DvectorSimilarity\n"
-
-
-def utterance(i: int, speaker: str, emotion: str) -> Utterance:
-    names = dict(id=f"c/{i}", sha256=f"{i}", speaker=speaker, corpus="c", emotion=emotion)
-    return Utterance(path=Path(f"{i}.wav"), sample_rate=16_000, num_samples=16_000, **names)
-
-
-def test_speakers_and_emotions_take_turns() -> None:
-    rows = [utterance(i, "a", "sad") for i in range(40)]
-    rows += [utterance(40 + i, "b", e) for i, e in enumerate(["sad", "angry"] * 3)]
-    drawn = draw_evenly(rows, 6, seed=0)
-    kinds = [(u.speaker, u.emotion) for u in drawn]
-    assert {kinds.count(k) for k in set(kinds)} == {2} and len(set(kinds)) == 3
-    assert drawn == draw_evenly(rows, 6, seed=0)
-    assert drawn != draw_evenly(rows, 6, seed=1)
-    assert len(draw_evenly(rows, 100, seed=0)) == 46
 
 
 def test_vocoders_are_scored_and_added_later(toy: Path, tmp_path: Path) -> None:
@@ -63,8 +46,3 @@ def test_settings_may_not_change_and_names_not_repeat(toy: Path, tmp_path: Path)
         vocoder([toy], ["griffin-lim", "griffin-lim"], files=1, **call)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="split unused is empty"):
         vocoder([toy], ["griffin-lim"], files=1, split="unused", **call)  # type: ignore[arg-type]
-
-
-def test_drawing_takes_a_real_manifest(toy: Path) -> None:
-    rows = read_manifest(toy)
-    assert {u.speaker for u in draw_evenly(rows, 12, 0)} == {u.speaker for u in rows}

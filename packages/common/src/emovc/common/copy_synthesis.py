@@ -22,6 +22,7 @@ from emovc.common.metrics import DIALECT, Analysis, analyse, bootstrap_interval,
 from emovc.common.panel import Panel, read_judges
 from emovc.common.progress import progress
 from emovc.common.scores import METRICS, Score, cell, summarise, to_csv, used_metrics
+from emovc.common.spread import choose_spread
 from emovc.common.wav import read_wav, write_wav
 
 RECORDING = "recording"
@@ -83,7 +84,7 @@ def vocoder(
     twice = [row.name for row in rows if [r.name for r in rows].count(row.name) > 1]
     if twice:
         raise UserError(f"vocoders: {twice[0]} stands twice; give one another name, NAME=FOLDER")
-    drawn = [draw_evenly(_of(path, split), files, seed) for path in manifests]
+    drawn = [choose_spread(_of(path, split), files, seed) for path in manifests]
     every = [u for own in drawn for u in own]
     panel = _panel(judges, every, frontend.sample_rate)
     settings = {
@@ -97,24 +98,6 @@ def vocoder(
     for u in progress(every, "copying and scoring", len(every)):
         _measure(u, rows, panel, out, frontend.sample_rate, u.id in shown)
     _report(out, rows, every, panel)
-
-
-def draw_evenly(utterances: Sequence[Utterance], count: int, seed: int) -> list[Utterance]:
-    """So many utterances, in turn from each speaker and emotion.
-
-    Args:
-        utterances: Utterances to draw from.
-        count: Most to take.
-        seed: Seed of the draw.
-    """
-    order = np.random.default_rng(seed).permutation(len(utterances))
-    turns: dict[tuple[str, str | None], int] = {}
-    keyed = []
-    for i in order:
-        u = utterances[i]
-        turn = turns[u.speaker, u.emotion] = turns.get((u.speaker, u.emotion), 0) + 1
-        keyed.append((turn, len(keyed), u))
-    return [u for _, _, u in sorted(keyed, key=lambda entry: entry[:2])[:count]]
 
 
 def _named(text: str, frontend: LogMel) -> Row:

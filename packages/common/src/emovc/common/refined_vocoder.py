@@ -61,15 +61,11 @@ class RefinedVocoder(nn.Module):
         if n_iter < 0:
             raise UserError(f"vocoder: {n_iter} iterations of Griffin-Lim; give 0 or more")
         self.network = network
+        self.frontend: LogMel = network.frontend
         self.level = level
         self.n_iter = n_iter
         self.momentum = momentum
         self.refine = GriffinLim(network.frontend, n_iter, momentum) if n_iter else None
-
-    @property
-    def frontend(self) -> LogMel:
-        """The mel of the network."""
-        return self.network.frontend
 
     @property
     def pretrained(self) -> bool:
@@ -102,16 +98,13 @@ class RefinedVocoder(nn.Module):
             config = read_json(find_generator(folder).parent / "config.json")
         given = config.get(SYNTHESIS, {})
         try:
-            settings = {
-                "level": _number(given.get("level", OFFICIAL_LEVEL)),
-                "n_iter": int(given.get("n_iter", 0)),
-                "momentum": float(given.get("momentum", 0.99)),
-            }
+            level = _number(given.get("level", OFFICIAL_LEVEL))
+            n_iter, momentum = int(given.get("n_iter", 0)), float(given.get("momentum", 0.99))
         except (AttributeError, TypeError, ValueError):
             raise UserError(
                 f"{folder}: config.json: {SYNTHESIS} {given!r} is malformed; take the original file"
             ) from None
-        return cls(network, **settings).eval()
+        return cls(network, level, n_iter, momentum).eval()
 
     def save_pretrained(self, folder: Path, card: str | None = None, half: bool = False) -> None:
         """Write ``config.json`` and ``model.safetensors``; the weights have the official names.

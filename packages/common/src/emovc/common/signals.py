@@ -11,7 +11,8 @@ from emovc.common.progress import progress
 
 TERMINATED, INTERRUPTED = 143, 130  # exit codes: 128 + SIGTERM, 128 + SIGINT
 _stopped = False  # in a worker: whether it got SIGTERM
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def end_when_terminated() -> None:

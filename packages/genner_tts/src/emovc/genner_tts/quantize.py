@@ -112,9 +112,7 @@ def heard(files: Sequence[Path], encoder: str, sample_rate: int) -> tuple[list[s
     Raises:
         UserError: A file can't be read, or the encoder not loaded.
     """
-    network: Any = make_feature(
-        {"class_path": encoder}, sample_rate, "--encoder", ours=False
-    )
+    network: Any = make_feature({"class_path": encoder}, sample_rate, "--encoder", ours=False)
     if not isinstance(network, torch.nn.Module):
         raise UserError(f"--encoder {encoder}: is no network; name a feature of embeddings")
     values = []

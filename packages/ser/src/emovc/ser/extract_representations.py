@@ -40,7 +40,8 @@ def represent(
         accelerator: Lightning's accelerator.
     """
     utterances = read_manifest(manifest)
-    made = [make_feature(item, sample_rate, str(features), ours=False) for item in read_list(features)]
+    items = read_list(features)
+    made = [make_feature(item, sample_rate, str(features), ours=False) for item in items]
     _require_names(made, features)
     root = manifest.parent / "features"
     hashes = {u.sha256 for u in utterances}
