@@ -1,6 +1,7 @@
 """Files are whole or absent."""
 
 import errno
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,14 @@ import torch
 from safetensors.torch import save_file
 
 from emovc.common.errors import UserError
-from emovc.common.files import atomic_path, read_json, sha256_of, short_hash, write_json
+from emovc.common.files import (
+    atomic_path,
+    file_name,
+    read_json,
+    sha256_of,
+    short_hash,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -65,3 +73,22 @@ def test_bad_json(tmp_path: Path) -> None:
         read_json(tmp_path / "a.json")
     with pytest.raises(UserError, match="no such file"):
         read_json(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize("text", ["nemo/AB0_1--angry", "a.b+c-d_e", "żółć--sad", "x" * 150])
+def test_plain_names_stay_as_they_are(text: str) -> None:
+    assert file_name(text) == text.replace("/", "_")
+
+
+@pytest.mark.parametrize("text", ["x/../../../escaped", "..", "../a", "a#b?c%d", "a b", "C:\\x", "",
+                                  "a\nb", "a\0b", "x" * 400, "ż" * 150, "a;b|c"])  # fmt: skip
+def test_other_names_become_one_safe_part(tmp_path: Path, text: str) -> None:
+    name = file_name(text)
+    assert re.fullmatch(r"[\w.+-]+", name) and not name.startswith(".") and len(name.encode()) < 240
+    assert (tmp_path / name).resolve().parent == tmp_path.resolve()
+    assert name != file_name(text + "!")
+
+
+def test_names_that_differ_in_signs_only_stay_apart() -> None:
+    names = [file_name(text) for text in ("a b", "a#b", "a?b", "a_b", "a/b")]
+    assert len(set(names)) == 4 and names[3] == names[4]  # a slash is the usual sign for it

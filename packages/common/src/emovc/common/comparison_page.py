@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from emovc.common.comparison import Comparison
 from emovc.common.comparison_statistics import Difference
@@ -134,7 +135,8 @@ def _cell(comparison: Comparison, audio: dict[str, dict[str, str]], column: str,
     heard = [(j, score.labels.get(f"emotion_{j}")) for j in judges] if score else []
     said = "".join(f"<small>{escape(j)}: {escape(label)}</small>" for j, label in heard if label)
     name = escape(f"{column}: {pair}")
-    player = f'<audio controls preload="none" aria-label="{name}" src="{escape(file)}"></audio>'
+    address = escape(quote(file))
+    player = f'<audio controls preload="none" aria-label="{name}" src="{address}"></audio>'
     return f'<td data-column="{escape(column)}">{player}{said}</td>'
 
 
@@ -157,5 +159,5 @@ def _notes(notes: Sequence[str]) -> list[str]:
 def _pictures(plots: Sequence[Path], folder: Path) -> str:
     """The pictures below each other."""
     files = [(plot.relative_to(folder).as_posix(), plot.stem) for plot in plots]
-    images = "".join(f'<img src="{escape(f)}" alt="{escape(name)}">\n' for f, name in files)
+    images = "".join(f'<img src="{escape(quote(f))}" alt="{escape(name)}">\n' for f, name in files)
     return f'<div class="plots">{images}</div>'

@@ -5,12 +5,15 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from emovc.common.errors import UserError
+
+LONGEST_NAME = 180  # bytes; file systems take 255, and endings are added
 
 
 @contextmanager
@@ -39,6 +42,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def file_name(text: str) -> str:
+    """A text as one part of a path, and of a page's address.
+
+    Letters, digits and ``_ . + -`` stay, slashes become ``_``. Where more than that must change, or
+    the name is long, a hash of the text keeps different texts apart.
+
+    Example:
+        >>> file_name("nemo/AB0_1--angry")
+        'nemo_AB0_1--angry'
+    """
+    plain = text.replace("/", "_")
+    safe = re.sub(r"[^\w.+-]", "_", plain).lstrip(".")
+    short = safe.encode()[:LONGEST_NAME].decode(errors="ignore")
+    if plain and short == plain:
+        return plain
+    return f"{short or 'name'}-{short_hash(text)[:6]}"
 
 
 def same_file(a: Path, b: Path) -> bool:

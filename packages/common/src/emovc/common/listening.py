@@ -11,6 +11,7 @@ from emovc.common.after_validations import AfterValidations, samples_so_far
 from emovc.common.conversion import CopySynthesis, Vocoder
 from emovc.common.convert import load_vocoder
 from emovc.common.errors import UserError
+from emovc.common.files import file_name
 from emovc.common.loggers import WandbCurves
 from emovc.common.manifest import Utterance
 from emovc.common.pair_conversion import PairConverter, draw_pair, known_speakers
@@ -92,4 +93,4 @@ def listening_pairs(utterances: list[Utterance], n_pairs: int) -> list[Pair]:
         return conversion_pairs(utterances, n_pairs)
     except UserError:
         alone = sorted(utterances, key=lambda u: u.sha256)[:n_pairs]
-        return [Pair(u.id.replace("/", "_"), u, u, None) for u in alone]
+        return [Pair(file_name(u.id), u, u, None) for u in alone]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from emovc.common.files import write_text
 from emovc.common.scores import Headings, Summary, cell, used_metrics
@@ -99,11 +100,11 @@ def _section(sample: Sample) -> str:
     """One sentence: players and pictures."""
     players = "".join(
         f"<figure><figcaption>{escape(name)}</figcaption>"
-        f'<audio controls preload="none" src="{escape(file)}"></audio></figure>\n'
+        f'<audio controls preload="none" src="{escape(quote(file))}"></audio></figure>\n'
         for name, file in sample.audio.items()
     )
     images = "".join(
-        f'<img src="{escape(file)}" alt="{escape(sample.title)}" loading="lazy">\n'
+        f'<img src="{escape(quote(file))}" alt="{escape(sample.title)}" loading="lazy">\n'
         for file in sample.pictures
     )
     return (

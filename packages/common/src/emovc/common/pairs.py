@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from emovc.common.errors import UserError
+from emovc.common.files import file_name
 from emovc.common.manifest import Utterance
 
 
@@ -86,5 +87,5 @@ def _draw(utterances: Sequence[Utterance], rng: np.random.Generator) -> Utteranc
 
 def _name(source: Utterance, target: Utterance) -> str:
     """Name of a pair; emotion, intensity and take tell the targets of one source apart."""
-    name = f"{source.id}--{target.emotion}".replace("/", "_")
-    return "-".join(filter(None, (name, target.intensity, target.take)))
+    name = f"{source.id}--{target.emotion}"
+    return file_name("-".join(filter(None, (name, target.intensity, target.take))))

@@ -15,6 +15,7 @@ from torch import Tensor
 from emovc.common.audio import LogMel
 from emovc.common.code_table import f0_of, level_db
 from emovc.common.codes import CodeModel, speech_of
+from emovc.common.files import file_name
 from emovc.common.griffin_lim import GriffinLim
 from emovc.common.manifest import Utterance
 from emovc.common.metrics import correlation
@@ -44,7 +45,7 @@ class SwapPair(NamedTuple):
     @property
     def id(self) -> str:
         """``<host id>--<donor id>``, safe in file names."""
-        return f"{self.host.id}--{self.donor.id}".replace("/", "_")
+        return file_name(f"{self.host.id}--{self.donor.id}")
 
 
 class Swap(NamedTuple):
