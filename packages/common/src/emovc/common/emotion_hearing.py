@@ -1,5 +1,7 @@
 """Emotion vectors of recordings, by a frozen network that is named in the config."""
 
+import importlib
+import inspect
 from typing import Any
 
 import torch
@@ -75,7 +77,10 @@ class EmotionHearing(nn.Module):
         """
         if self._loaded:
             return
-        item = {"class_path": self.encoder, "init_args": self.arguments}
+        arguments = dict(self.arguments)
+        if self.weights is not None and chooses_by_weights(self.encoder):
+            arguments.setdefault("weights", self.weights)
+        item = {"class_path": self.encoder, "init_args": arguments}
         feature: Any = make_feature(item, self.sample_rate, "the model's emotion encoder")
         found = feature.settings.get("weights")
         if self.weights is not None and found != self.weights:
@@ -101,6 +106,17 @@ class EmotionHearing(nn.Module):
                 f"{self.encoder}: gives vectors of {len(vector)} values, emotion.dim is {self.dim}"
             )
         return vector.float()
+
+
+def chooses_by_weights(class_path: str) -> bool:
+    """Whether a feature's ``from_pretrained`` finds its weights by their hash."""
+    module, _, name = class_path.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return False  # make_feature says what is wrong with the path
+    call = getattr(kind, "from_pretrained", kind)
+    return "weights" in inspect.signature(call).parameters
 
 
 def put_hash(buffer: Tensor, text: str) -> None:

@@ -15,8 +15,10 @@ from emovc.common.errors import UserError
 from emovc.common.ssl_frames import ENCODERS, RATE, normalises, receptive_field, standardised
 from emovc.common.transformers_loading import Pretrained, load_transformer
 from emovc.common.weights import require_pretrained, weights_hash
+from emovc.ser.emotion_choice import load_emotion_encoder
 from emovc.ser.emotion_encoder import EmotionEncoder
 from emovc.ser.utterances import Pool, Utterances, pooled
+from emovc.ser.whisper_emotion import WhisperEmotion
 
 XVECTORS = {"wavlm": "WavLMForXVector"}
 
@@ -138,17 +140,17 @@ class XVectorFeature(nn.Module):
 
 
 class EmotionFeature(nn.Module):
-    """The embedding of the emotion encoder that this project trains, (1, 128).
+    """The embedding of an emotion encoder that this project trains, (1, 128).
 
     Args:
-        encoder: A trained emotion encoder.
+        encoder: A trained emotion encoder, of either generation.
         name: Name in the store.
 
     Raises:
         UserError: The encoder is random.
     """
 
-    def __init__(self, encoder: EmotionEncoder, name: str = "emotion") -> None:
+    def __init__(self, encoder: EmotionEncoder | WhisperEmotion, name: str = "emotion") -> None:
         super().__init__()
         require_pretrained(encoder)
         self.name = name
@@ -159,17 +161,34 @@ class EmotionFeature(nn.Module):
             "trained_on": encoder.trained_on,
             "weights": weights_hash(encoder),
         }
+        if isinstance(encoder, WhisperEmotion):
+            self.settings["whisper"] = encoder.encoder.weights
 
     @classmethod
     def from_pretrained(
-        cls, sample_rate: int, source: str | Path | None = None, name: str = "emotion"
+        cls,
+        sample_rate: int,
+        source: str | Path | None = None,
+        name: str = "emotion",
+        whisper: str | Path | None = None,
+        weights: str | None = None,
     ) -> "EmotionFeature":
-        """From what :meth:`EmotionEncoder.from_pretrained` takes.
+        """With one of the shipped encoders, or one of ``emovc train-emotion``.
+
+        Args:
+            sample_rate: Rate of the waveforms that it will be given, in Hz.
+            source: What from_pretrained of WhisperEmotion (``condition_all``, ...) or of
+                EmotionEncoder (``all``, ``without_nemo``, ...) takes, or a folder; ``None``:
+                ``condition_all`` where Whisper is found, else ``all``.
+            name: Name in the store.
+            whisper: Folder or name on Hugging Face of Whisper.
+            weights: Hash of the weights that stored vectors were made with; without ``source``,
+                that of the two defaults is taken which has it.
 
         Raises:
-            UserError: There are no such weights.
+            UserError: There are no such weights, or no such Whisper.
         """
-        return cls(EmotionEncoder.from_pretrained(source, sample_rate), name)
+        return cls(load_emotion_encoder(source, sample_rate, whisper, weights), name)
 
     @torch.no_grad()
     def forward(self, wav: Tensor, lengths: Tensor) -> list[Tensor]:

@@ -21,9 +21,9 @@ from emovc.common.vocoder import HiFiGAN
 from emovc.common.weights import save_weights
 from emovc.ser.degraded import CopySynthesis, Degradation, DegradedFeature, Noise
 from emovc.ser.whisper_emotion import WhisperEmotion, whisper_source
-from emovc.ser.whisper_folds import calibrate, places
+from emovc.ser.whisper_folds import fit_temperatures, places
 from emovc.ser.whisper_moments import WhisperMoments
-from emovc.ser.whisper_training import HeadSettings, fit_head, read_examples
+from emovc.ser.whisper_training import HeadSettings, fit_embedding, fit_head, read_examples
 
 Purpose = Literal["judge", "condition"]
 # Chosen on validation speakers inside the training folds; see the card of the weights.
@@ -120,7 +120,7 @@ def train_whisper_emotion(
         root: Root of the feature store.
         out: Folder to write.
         purpose: Which of the two settings.
-        seed: Seed of weights and order.
+        seed: Seed of the embedding's training.
         whisper: Folder or name of Whisper; ``None``: the default.
         vocoder: Folder of a HiFi-GAN for copy-synthesis, or none.
         num_workers: Processes that read audio.
@@ -131,14 +131,15 @@ def train_whisper_emotion(
     settings = SETTINGS[purpose]
     stores = extract_moments(rows, root, whisper, vocoder, num_workers)
     examples = read_examples(stores, rows, settings.layers)
-    head = fit_head(examples, torch.arange(len(examples.kinds)), settings, seed)
+    every = torch.arange(len(examples.kinds))
+    head = fit_head(examples, every, settings)
+    fit_embedding(head, examples, every, settings, seed)
     held = held_speakers(rows)
     if held and len({u.speaker for u in rows}) > len(held):
         learn, test = places(examples, held, False), places(examples, held, True)
-        calibrate(head, examples, learn, test, settings, seed + 1)
+        head.temperature.copy_(fit_temperatures(examples, learn, test, settings))
     arguments: dict[str, Any] = {
         "layers": list(settings.layers),
-        "dropout": settings.dropout,
         "trained_on": sorted({u.corpus for u in rows}),
         "whisper_weights": stores[""].settings["weights"],
         "whisper_dim": head.mean.shape[-1],
@@ -152,11 +153,11 @@ def train_whisper_emotion(
         "utterances": len(rows),
         "degraded": {name: examples.kinds.count(name) for name in stores if name},
         "training": {k: v for k, v in settings._asdict().items() if k not in arguments},
-        "layer_weights": [round(w, 3) for w in head.layer_weights.tolist()],
         "temperatures": [round(t, 3) for t in head.temperature.tolist()],
         "seed": seed,
         "commit": code_version(),
     }
+    head.embed.half()  # most of the weights, and the precision of an embedding doesn't matter
     network = nn.ModuleDict({"head": head})
     write_text(out / "config.yaml", yaml.safe_dump(record, sort_keys=False))
     save_weights(network, out / "model.safetensors")

@@ -31,7 +31,6 @@ class WhisperEmotion(nn.Module):
     Args:
         layers: Layers of Whisper; k is the output of block k, counted from 0.
         dim: Size D of the embedding.
-        dropout: Dropout in training.
         emotions: The emotions E it tells apart.
         trained_on: Corpora that the head saw; filled in by training.
         whisper: Folder or name on Hugging Face of Whisper; ``None``: the environment variable
@@ -48,7 +47,6 @@ class WhisperEmotion(nn.Module):
         self,
         layers: Sequence[int] = (1, 2),
         dim: int = 128,
-        dropout: float = 0.5,
         emotions: Sequence[str] = EMOTIONS,
         trained_on: Sequence[str] = (),
         whisper: str | None = None,
@@ -66,7 +64,7 @@ class WhisperEmotion(nn.Module):
         self.pretrained = False
         self.encoder = WhisperEncoder(whisper_source(whisper), self.layers, sample_rate)
         n_layers, n_emotions = len(self.layers), len(self.emotions)
-        self.head = WhisperHead(n_layers, whisper_dim, n_emotions, dim, dropout)
+        self.head = WhisperHead(n_layers, whisper_dim, n_emotions, dim)
 
     @classmethod
     def from_pretrained(

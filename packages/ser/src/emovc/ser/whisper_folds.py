@@ -9,10 +9,10 @@ from torch import Tensor
 from emovc.common.combine import by_fold
 from emovc.common.emotions import EMOTIONS
 from emovc.common.manifest import Utterance
-from emovc.ser.whisper_head import WhisperHead
 from emovc.ser.whisper_training import (
     Examples,
     HeadSettings,
+    allowed_emotions,
     describe_speakers,
     fit_head,
     log_posteriors,
@@ -23,8 +23,12 @@ OTHER_FOLDS = 5
 TEMPERATURES = np.geomspace(0.2, 5.0, 81)
 
 
-def make_rounds(utterances: Sequence[Utterance]) -> list[set[str]]:
+def make_rounds(utterances: Sequence[Utterance], seed: int = 0) -> list[set[str]]:
     """Speakers that are held out in each round: of every corpus one fold, while it has folds left.
+
+    Args:
+        utterances: Recordings.
+        seed: Seed by which speakers are dealt to the folds.
 
     Raises:
         UserError: A corpus has fewer speakers than folds.
@@ -35,16 +39,9 @@ def make_rounds(utterances: Sequence[Utterance]) -> list[set[str]]:
         own = [u for u in utterances if u.corpus == corpus]
         folds = FOLDS.get(corpus, OTHER_FOLDS)
         for fold in range(folds):
-            dealt = by_fold(own, folds, fold)
+            dealt = by_fold(own, folds, fold, seed)
             rounds[fold] |= {u.speaker for u in dealt if u.split == "test"}
     return rounds
-
-
-def allowed_emotions(utterances: Sequence[Utterance]) -> Tensor:
-    """True at the emotions that each utterance's corpus has, (N, E)."""
-    present = {(u.corpus, u.emotion) for u in utterances}
-    rows = {c: [(c, e) in present for e in EMOTIONS] for c in {u.corpus for u in utterances}}
-    return torch.tensor([rows[u.corpus] for u in utterances])
 
 
 def among(log_posterior: Tensor, allowed: Tensor) -> Tensor:
@@ -82,32 +79,24 @@ def calibration_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 
     return float(sum(gaps) / len(right))
 
 
-def calibrate(
-    head: WhisperHead,
-    examples: Examples,
-    learn: Tensor,
-    held: Tensor,
-    settings: HeadSettings,
-    seed: int,
-) -> None:
-    """Set a head's temperatures by another that learned without the speakers of ``held`` (K,).
+def fit_temperatures(
+    examples: Examples, learn: Tensor, held: Tensor, settings: HeadSettings
+) -> Tensor:
+    """Temperatures without and with the speakers' statistics, (2,), of heads that learn alike.
 
     Args:
-        head: The head, learned from ``learn`` and ``held``.
         examples: Recordings and degraded copies.
-        learn: Those of the other speakers.
-        held: Those of the speakers that are held out, degraded copies included.
+        learn: Those that a head learns from, (K,).
+        held: Those of other speakers, by which the temperatures are set; degraded copies included.
         settings: Network and training.
-        seed: Seed of the other head's training.
     """
-    other = fit_head(examples, learn, settings, seed)
+    head = fit_head(examples, learn, settings)
     rows = [examples.utterances[int(i)] for i in held]
     classes = torch.tensor([EMOTIONS.index(str(u.emotion)) for u in rows])
     allowed = allowed_emotions(examples.utterances)[held]
-    speakers = describe_speakers(other, examples, held)
-    for i, known in enumerate((None, speakers)):
-        found = log_posteriors(other, examples, held, known)
-        head.temperature[i] = fit_temperature(found, classes, allowed)
+    speakers = describe_speakers(head, examples, held)
+    found = (log_posteriors(head, examples, held, known) for known in (None, speakers))
+    return torch.tensor([fit_temperature(one, classes, allowed) for one in found])
 
 
 def places(examples: Examples, speakers: set[str], inside: bool) -> Tensor:
@@ -118,30 +107,43 @@ def places(examples: Examples, speakers: set[str], inside: bool) -> Tensor:
     )
 
 
-def cross(
-    examples: Examples, rounds: Sequence[set[str]], settings: HeadSettings, seed: int
-) -> Tensor:
-    """Calibrated log-probabilities of all examples, each by a head that never met its speaker.
-
-    The temperatures of a round are set by the speakers of the next one.
+def cross(examples: Examples, rounds: Sequence[set[str]], settings: HeadSettings) -> Tensor:
+    """Log-probabilities of all examples, each by a head that never met its speaker.
 
     Args:
         examples: Recordings and degraded copies.
         rounds: Speakers held out in each round.
         settings: Network and training.
-        seed: Seed.
 
     Returns:
-        Without and with the speakers' statistics, (2, N, E).
+        Without and with the speakers' statistics, (2, N, E), at temperature 1.
     """
     found = torch.full((2, len(examples.utterances), len(EMOTIONS)), torch.nan)
-    for i, speakers in enumerate(rounds):
+    for speakers in rounds:
         learn, test = places(examples, speakers, False), places(examples, speakers, True)
-        head = fit_head(examples, learn, settings, seed)
-        inner = rounds[(i + 1) % len(rounds)] - speakers
-        held, kept = places(examples, inner, True), places(examples, inner | speakers, False)
-        calibrate(head, examples, kept, held, settings, seed + 1)
+        head = fit_head(examples, learn, settings)
         known = describe_speakers(head, examples, test)
         found[0, test] = log_posteriors(head, examples, test, None)
         found[1, test] = log_posteriors(head, examples, test, known)
+    return found
+
+
+def cross_temperatures(
+    examples: Examples, rounds: Sequence[set[str]], settings: HeadSettings
+) -> Tensor:
+    """Temperature for each example, (2, N), set by speakers that its round's heads learn from.
+
+    In each round they are those of the next one.
+
+    Args:
+        examples: Recordings and degraded copies.
+        rounds: Speakers held out in each round.
+        settings: Network and training.
+    """
+    found = torch.ones(2, len(examples.utterances))
+    for i, speakers in enumerate(rounds):
+        inner = rounds[(i + 1) % len(rounds)] - speakers
+        learn, held = places(examples, inner | speakers, False), places(examples, inner, True)
+        test = places(examples, speakers, True)
+        found[:, test] = fit_temperatures(examples, learn, held, settings)[:, None]
     return found

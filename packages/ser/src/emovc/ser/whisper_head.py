@@ -1,10 +1,9 @@
-"""The trained part of the emotion encoder on Whisper: layer weights and a small classifier."""
+"""The trained part of the emotion encoder on Whisper: linear layers on statistics."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from emovc.common.errors import UserError
 
@@ -28,24 +27,19 @@ class WhisperHead(nn.Module):
     """From statistics of Whisper's layers to an embedding and the probabilities of emotions.
 
     Mean and deviation over time of each layer are brought to zero mean and unit deviation, by the
-    training recordings or by the speaker's own. Learned weights that sum to 1 mix the layers; one
-    linear layer makes the embedding, and after a ReLU another one the scores.
+    training recordings or by the speaker's own. One linear layer gives the scores without the
+    speaker's statistics, another those with them, which need other weights; a third one gives the
+    embedding, which never depends on them. So each value of each layer has its own weight.
 
     Args:
         n_layers: Layers L of Whisper.
         n_features: Their width D.
         n_emotions: Emotions E.
         dim: Size of the embedding.
-        dropout: Share of the values dropped before each linear layer in training.
     """
 
     def __init__(
-        self,
-        n_layers: int = 2,
-        n_features: int = 512,
-        n_emotions: int = 9,
-        dim: int = 128,
-        dropout: float = 0.5,
+        self, n_layers: int = 2, n_features: int = 512, n_emotions: int = 9, dim: int = 128
     ) -> None:
         super().__init__()
         self.mean: Tensor
@@ -55,15 +49,10 @@ class WhisperHead(nn.Module):
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("deviation", torch.ones(shape))
         self.register_buffer("temperature", torch.ones(2))  # without and with the speaker's
-        self.layer_scores = nn.Parameter(torch.zeros(n_layers))
-        self.embed = nn.Linear(2 * n_features, dim)
-        self.classify = nn.Linear(dim, n_emotions)
-        self.dropout = nn.Dropout(dropout)
-
-    @property
-    def layer_weights(self) -> Tensor:
-        """Weight of each layer in the mixture, (L,)."""
-        return self.layer_scores.softmax(0)
+        size = n_layers * 2 * n_features
+        self.decide_without = nn.Linear(size, n_emotions)
+        self.decide_with = nn.Linear(size, n_emotions)
+        self.embed = nn.Linear(size, dim)
 
     def fit_scale(self, statistics: Tensor) -> None:
         """Take mean and deviation of training statistics (N, L, 2, D)."""
@@ -89,15 +78,9 @@ class WhisperHead(nn.Module):
         return SpeakerStatistics(statistics.mean(0), variance.sqrt() + 1e-4)
 
     def normalize(self, statistics: Tensor, speaker: SpeakerStatistics | None = None) -> Tensor:
-        """Statistics (B, L, 2, D) on the scale of the training's, or of the speaker's."""
+        """Statistics (B, L, 2, D) on the scale of the training's, or the speaker's: (B, L 2 D)."""
         mean, deviation = speaker or (self.mean, self.deviation)
-        return (statistics - mean) / deviation
-
-    def decide(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, dim) and scores before the softmax (B, E) of (B, L, 2, D)."""
-        mixed = (normalized.flatten(2) * self.layer_weights[:, None]).sum(1)
-        embedding = self.embed(self.dropout(mixed))
-        return embedding, self.classify(self.dropout(F.relu(embedding)))
+        return ((statistics - mean) / deviation).flatten(1)
 
     def forward(
         self, statistics: Tensor, speaker: SpeakerStatistics | None = None
@@ -108,6 +91,10 @@ class WhisperHead(nn.Module):
             statistics: Mean and deviation over time of the layers, (B, L, 2, D).
             speaker: By whose statistics to normalize; ``None``: by the training's.
         """
-        embedding, scores = self.decide(self.normalize(statistics, speaker))
-        temperature = self.temperature[0 if speaker is None else 1]
-        return embedding, (scores / temperature).log_softmax(-1)
+        plain = self.normalize(statistics)
+        if speaker is None:
+            scores = self.decide_without(plain) / self.temperature[0]
+        else:
+            own = self.normalize(statistics, speaker)
+            scores = self.decide_with(own) / self.temperature[1]
+        return self.embed(plain), scores.log_softmax(-1)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emovc.common.emotions import EMOTIONS
@@ -20,23 +20,27 @@ class HeadSettings(NamedTuple):
 
     Attributes:
         layers: Layers of Whisper.
-        dropout: Share of the values dropped before each linear layer.
-        weight_decay: Of AdamW.
-        lr: Largest rate of the one-cycle schedule.
-        mixup: Parameter of the beta distribution by which two examples are mixed.
-        smoothing: Label smoothing.
-        batch: Examples per step.
-        steps: Steps.
+        penalty: Weight of the squared weights of the decisions.
+        iterations: Of L-BFGS, for the decisions.
+        dropout: Share of the values dropped before each layer, for the embedding.
+        weight_decay: Of AdamW, for the embedding.
+        lr: Largest rate of the one-cycle schedule, for the embedding.
+        mixup: Parameter of the beta distribution by which two examples are mixed, likewise.
+        smoothing: Label smoothing, likewise.
+        batch: Examples per step, likewise.
+        steps: Steps, likewise.
     """
 
     layers: tuple[int, ...]
+    penalty: float = 0.02
+    iterations: int = 40
     dropout: float = 0.5
     weight_decay: float = 0.1
     lr: float = 3e-3
     mixup: float = 0.4
     smoothing: float = 0.1
     batch: int = 64
-    steps: int = 200
+    steps: int = 300
 
 
 class Examples(NamedTuple):
@@ -132,43 +136,95 @@ def sampling_weights(utterances: Sequence[Utterance]) -> Tensor:
     return torch.tensor([sizes[c] ** 0.5 / n_emotions[c] / counts[(c, e)] for c, e in pairs])
 
 
+def allowed_emotions(utterances: Sequence[Utterance], emotions: Sequence[str] = EMOTIONS) -> Tensor:
+    """True at the emotions that each utterance's corpus has, (N, E)."""
+    present = {(u.corpus, u.emotion) for u in utterances}
+    rows = {c: [(c, e) in present for e in emotions] for c in {u.corpus for u in utterances}}
+    return torch.tensor([rows[u.corpus] for u in utterances])
+
+
 def fit_head(
     examples: Examples,
     chosen: Tensor,
     settings: HeadSettings,
-    seed: int,
     emotions: Sequence[str] = EMOTIONS,
     dim: int = 128,
 ) -> WhisperHead:
-    """Train a head: cross-entropy, mixup of statistics, label smoothing, AdamW, one cycle.
+    """Fit the decisions: penalized logistic regression by L-BFGS.
 
-    Half of every batch is normalized by its speakers' statistics, half by the training's, so that
-    one head serves with and without them. A degraded copy counts as a recording does.
+    Each recording is decided among the emotions of its corpus, with and without its speaker's
+    statistics. It starts from zero, so there is nothing random in it. A
+    degraded copy counts as a recording does. The embedding is left as it is.
 
     Args:
         examples: Recordings and degraded copies.
         chosen: Those to learn from, (K,).
         settings: Network and training.
-        seed: Seed of weights and order.
         emotions: Emotions to tell apart.
         dim: Size of the embedding.
     """
     n_layers, _, n_features = examples.statistics.shape[1:]
+    head = WhisperHead(n_layers, n_features, len(emotions), dim)
+    clean = torch.tensor([not examples.kinds[int(i)] for i in chosen])
+    head.fit_scale(examples.statistics[chosen[clean]])
+    rows = [examples.utterances[int(i)] for i in chosen]
+    own = describe_speakers(head, examples, chosen).of([u.speaker for u in rows])
+    values = examples.statistics[chosen]
+    inputs = (head.normalize(values), head.normalize(values, own))
+    classes = torch.tensor([emotions.index(str(u.emotion)) for u in rows])
+    forbidden = ~allowed_emotions(rows, emotions)
+    weights = sampling_weights(rows)
+    weights = weights / weights.sum()
+    layers = (head.decide_without, head.decide_with)
+    for layer in layers:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    parameters = [*layers[0].parameters(), *layers[1].parameters()]
+    optimizer = torch.optim.LBFGS(
+        parameters, max_iter=settings.iterations, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        total = torch.zeros(())
+        for normalized, layer in zip(inputs, layers, strict=True):
+            scores = layer(normalized).masked_fill(forbidden, -1e4)
+            loss = weights @ F.cross_entropy(scores, classes, reduction="none")
+            total = total + loss + settings.penalty * layer.weight.square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(closure)
+    return head.eval()
+
+
+def fit_embedding(
+    head: WhisperHead, examples: Examples, chosen: Tensor, settings: HeadSettings, seed: int
+) -> None:
+    """Train the embedding of a head before a classifier that is dropped afterwards.
+
+    Cross-entropy after a ReLU, mixup, label smoothing, AdamW, one cycle.
+
+    Args:
+        head: Head.
+        examples: Recordings and degraded copies.
+        chosen: Those to learn from, (K,).
+        settings: Network and training.
+        seed: Seed of weights and order.
+    """
+    rows = [examples.utterances[int(i)] for i in chosen]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = WhisperHead(n_layers, n_features, len(emotions), dim, settings.dropout)
-        clean = torch.tensor([not examples.kinds[int(i)] for i in chosen])
-        head.fit_scale(examples.statistics[chosen[clean]])
-        speakers = describe_speakers(head, examples, chosen)
-        rows = [examples.utterances[int(i)] for i in chosen]
-        own = speakers.of([u.speaker for u in rows])
-        plain = head.normalize(examples.statistics[chosen])
-        by_speaker = head.normalize(examples.statistics[chosen], own)
-        classes = torch.tensor([emotions.index(str(u.emotion)) for u in rows])
-        targets = F.one_hot(classes, len(emotions)).float()
+        values = head.normalize(examples.statistics[chosen])
+        head.embed.reset_parameters()
+        layers: list[nn.Module] = [nn.Dropout(settings.dropout), head.embed, nn.ReLU()]
+        classify = nn.Linear(head.embed.out_features, len(EMOTIONS))
+        network = nn.Sequential(*layers, nn.Dropout(settings.dropout), classify)
+        classes = torch.tensor([EMOTIONS.index(str(u.emotion)) for u in rows])
+        targets = F.one_hot(classes, len(EMOTIONS)).float()
         weights = sampling_weights(rows)
         optimizer = torch.optim.AdamW(
-            head.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+            network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, settings.lr, settings.steps, pct_start=0.1
@@ -176,19 +232,15 @@ def fit_head(
         mixture = torch.distributions.Beta(settings.mixup, settings.mixup)
         for _ in range(settings.steps):
             drawn = torch.multinomial(weights, settings.batch, replacement=True)
-            known = torch.rand(settings.batch) < 0.5
-            values = torch.where(known[:, None, None, None], by_speaker[drawn], plain[drawn])
-            partner, share = torch.randperm(settings.batch), mixture.sample()
-            mixed = torch.lerp(values[partner], values, share)
-            wanted = torch.lerp(targets[drawn[partner]], targets[drawn], share)
-            loss = F.cross_entropy(
-                head.decide(mixed)[1], wanted, label_smoothing=settings.smoothing
-            )
+            partner, share = drawn[torch.randperm(settings.batch)], mixture.sample()
+            mixed = torch.lerp(values[partner], values[drawn], share)
+            wanted = torch.lerp(targets[partner], targets[drawn], share)
+            loss = F.cross_entropy(network(mixed), wanted, label_smoothing=settings.smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    return head.eval()
+    network.requires_grad_(True).eval()
 
 
 @torch.no_grad()
