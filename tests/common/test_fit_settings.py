@@ -1,14 +1,20 @@
 """What fit settles before a run starts: resuming, loggers, and the identity of a run."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from jsonargparse import Namespace
 
 from emovc.common.errors import UserError
 from emovc.common.files import read_json
 from emovc.common.fit import RunCLI, _place_logger
+from emovc.common.run_lock import RunLock
 
 
 def settle(run: Path, resume: Any = False, ckpt_path: str | None = None, logger: Any = None) -> Any:
@@ -27,7 +33,7 @@ def test_resuming_needs_a_run(tmp_path: Path) -> None:
     assert settle(tmp_path / "new", resume="auto").ckpt_path is None
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     last.parent.mkdir(parents=True)
-    last.write_bytes(b"")
+    torch.save({"state_dict": {}, "hyper_parameters": {}}, last)
     for resume in (True, "auto"):
         assert settle(tmp_path / "run", resume=resume).ckpt_path == str(last)
         with pytest.raises(UserError, match="--ckpt_path"):
@@ -65,3 +71,46 @@ def test_a_sweeps_agent_names_the_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert own != "alone" and identity() == own
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
     assert identity() == "alone"
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no checkpoint"])
+def test_damaged_states_are_named(tmp_path: Path, content: bytes) -> None:
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.write_bytes(content)
+    for resume in (True, "auto"):
+        with pytest.raises(UserError, match=r"last\.ckpt"):
+            settle(tmp_path, resume=resume)
+
+
+def lock_of(folder: Path) -> tuple[RunLock, Any]:
+    """A lock and the trainer of a run in a folder."""
+    return RunLock(), SimpleNamespace(is_global_zero=True, default_root_dir=str(folder))
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
+    first, trainer = lock_of(tmp_path / "run")
+    first.setup(trainer, None, "fit")  # type: ignore[arg-type]
+    second, _ = lock_of(tmp_path / "run")
+    with pytest.raises(UserError, match=f"process {os.getpid()} is training in it"):
+        second.setup(trainer, None, "fit")  # type: ignore[arg-type]
+    second.setup(trainer, None, "validate")  # type: ignore[arg-type]
+    first.teardown(trainer, None, "fit")  # type: ignore[arg-type]
+    second.setup(trainer, None, "fit")  # type: ignore[arg-type]
+    second.teardown(trainer, None, "fit")  # type: ignore[arg-type]
+
+
+def test_a_dead_process_keeps_no_lock(tmp_path: Path) -> None:
+    code = f"""
+from types import SimpleNamespace
+from emovc.common.run_lock import RunLock
+import os, signal
+lock = RunLock()
+lock.setup(SimpleNamespace(is_global_zero=True, default_root_dir={str(tmp_path)!r}), None, "fit")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert (tmp_path / ".lock").read_text().strip() != ""
+    lock, trainer = lock_of(tmp_path)
+    lock.setup(trainer, None, "fit")  # type: ignore[arg-type]
+    lock.teardown(trainer, None, "fit")  # type: ignore[arg-type]

@@ -26,8 +26,9 @@ from emovc.common.errors import UserError
 from emovc.common.files import read_json, write_json, write_text
 from emovc.common.interrupts import Interrupts
 from emovc.common.parsing import one_line, reason_of
-from emovc.common.pretrained import find_checkpoint
+from emovc.common.pretrained import find_checkpoint, read_checkpoint
 from emovc.common.quiet import quieten
+from emovc.common.run_lock import RunLock
 from emovc.common.signals import INTERRUPTED, TERMINATED
 from emovc.common.trust import foreign_packages
 
@@ -135,6 +136,8 @@ class RunCLI(LightningCLI):
                     " begin one where there is none"
                 )
             config.ckpt_path = None if last is None else str(last)
+            if last is not None:
+                read_checkpoint(last)  # a damaged one is named before anything is built
         elif any((folder / "checkpoints").glob("*.ckpt")):
             raise UserError(
                 f"{folder}: holds a run; add --resume=true to go on with it, or --run OTHER"
@@ -146,7 +149,7 @@ class RunCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer, with what answers signals, and our bar unless there is to be none."""
         config = self._get(self.config_init, "trainer")
-        kwargs["callbacks"] = [*(config.callbacks or []), Interrupts()]
+        kwargs["callbacks"] = [RunLock(), *(config.callbacks or []), Interrupts()]
         if config.enable_progress_bar is not False:
             kwargs["callbacks"].append(EpochBar())
         return super().instantiate_trainer(**kwargs)
@@ -159,6 +162,7 @@ class RunCLI(LightningCLI):
             return
         if config.ckpt_path is None:
             config.ckpt_path = str(find_checkpoint(folder))
+        read_checkpoint(Path(config.ckpt_path))
         if self.subcommand == "predict":
             config.return_predictions = False  # they are written, and may not fit into memory
             arguments = Namespace(folder=str(folder / "predictions"))
