@@ -1,6 +1,5 @@
 """Emotion vectors of recordings, by a frozen network that is named in the config."""
 
-import importlib
 import inspect
 from typing import Any
 
@@ -10,8 +9,10 @@ from torch import Tensor, nn
 from emovc.common.errors import UserError
 from emovc.common.features.making import make_feature
 from emovc.common.features.store import FeatureStore
+from emovc.common.trust import class_of_file
 
 HASH_DIGITS = 12
+WHERE = "the model's emotion encoder"
 
 
 class EmotionHearing(nn.Module):
@@ -81,7 +82,7 @@ class EmotionHearing(nn.Module):
         if self.weights is not None and chooses_by_weights(self.encoder):
             arguments.setdefault("weights", self.weights)
         item = {"class_path": self.encoder, "init_args": arguments}
-        feature: Any = make_feature(item, self.sample_rate, "the model's emotion encoder")
+        feature: Any = make_feature(item, self.sample_rate, WHERE)
         found = feature.settings.get("weights")
         if self.weights is not None and found != self.weights:
             raise UserError(
@@ -109,12 +110,12 @@ class EmotionHearing(nn.Module):
 
 
 def chooses_by_weights(class_path: str) -> bool:
-    """Whether a feature's ``from_pretrained`` finds its weights by their hash."""
-    module, _, name = class_path.rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        return False  # make_feature says what is wrong with the path
+    """Whether a feature's ``from_pretrained`` finds its weights by their hash.
+
+    Raises:
+        UserError: A file may not name this class, or there is no such class.
+    """
+    kind = class_of_file(class_path, WHERE)
     call = getattr(kind, "from_pretrained", kind)
     return "weights" in inspect.signature(call).parameters
 
