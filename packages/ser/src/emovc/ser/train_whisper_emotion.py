@@ -12,6 +12,7 @@ from torch import nn
 from emovc.common.audio import LogMel
 from emovc.common.combine import by_fold
 from emovc.common.features.extraction import extract
+from emovc.common.features.extractors import NetworkFeature
 from emovc.common.features.store import FeatureStore, store_folder
 from emovc.common.files import write_text
 from emovc.common.fit import code_version
@@ -83,12 +84,13 @@ def extract_moments(
     feature = WhisperMoments.from_pretrained(whisper_source(whisper), RATE)
     worse = [DegradedFeature(feature, how) for how in degradations(vocoder)]
     copied = [u for u in utterances if is_degraded(u)]
-    for rows, features in ((utterances, [feature]), (copied, worse)):
+    every: list[NetworkFeature] = [feature, *worse]
+    for rows, features in ((utterances, every[:1]), (copied, every[1:])):
         extract(rows, root, RATE, (), features, num_workers, accelerator="cpu")
     names = ["", *(one.degradation.name for one in worse)]
     return {
         name: FeatureStore(store_folder(root, one.name, one.settings))
-        for name, one in zip(names, [feature, *worse], strict=True)
+        for name, one in zip(names, every, strict=True)
     }
 
 
