@@ -1,6 +1,8 @@
 """What fit settles before a run starts: resuming, loggers, and the identity of a run."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -88,29 +90,29 @@ def lock_of(folder: Path) -> tuple[RunLock, Any]:
     return RunLock(), SimpleNamespace(is_global_zero=True, default_root_dir=str(folder))
 
 
-def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
-    first, trainer = lock_of(tmp_path / "run")
-    first.setup(trainer, None, "fit")  # type: ignore[arg-type]
-    second, _ = lock_of(tmp_path / "run")
-    with pytest.raises(UserError, match=f"process {os.getpid()} is training in it"):
-        second.setup(trainer, None, "fit")  # type: ignore[arg-type]
-    second.setup(trainer, None, "validate")  # type: ignore[arg-type]
-    first.teardown(trainer, None, "fit")  # type: ignore[arg-type]
-    second.setup(trainer, None, "fit")  # type: ignore[arg-type]
-    second.teardown(trainer, None, "fit")  # type: ignore[arg-type]
-
-
-def test_a_dead_process_keeps_no_lock(tmp_path: Path) -> None:
-    code = f"""
+HOLD = """
+import sys, time
 from types import SimpleNamespace
 from emovc.common.run_lock import RunLock
-import os, signal
-lock = RunLock()
-lock.setup(SimpleNamespace(is_global_zero=True, default_root_dir={str(tmp_path)!r}), None, "fit")
-os.kill(os.getpid(), signal.SIGKILL)
+trainer = SimpleNamespace(is_global_zero=True, default_root_dir=sys.argv[1])
+RunLock().setup(trainer, None, "fit")
+print("held", flush=True)
+time.sleep(600)
 """
-    subprocess.run([sys.executable, "-c", code], check=False)
-    assert (tmp_path / ".lock").read_text().strip() != ""
-    lock, trainer = lock_of(tmp_path)
+
+
+def test_two_trainings_do_not_share_a_folder_and_a_dead_one_keeps_nothing(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        lock, trainer = lock_of(tmp_path / "run")
+        with pytest.raises(UserError, match=f"process {other.pid} is training in it"):
+            lock.setup(trainer, None, "fit")  # type: ignore[arg-type]
+        lock.setup(trainer, None, "validate")  # type: ignore[arg-type]
+        other.kill()
+    lock.setup(trainer, None, "fit")  # type: ignore[arg-type]
+    copy.deepcopy(lock), pickle.dumps(lock)  # as averaged weights do with the trainer
+    lock.on_exception(trainer, None, RuntimeError())  # type: ignore[arg-type]
     lock.setup(trainer, None, "fit")  # type: ignore[arg-type]
     lock.teardown(trainer, None, "fit")  # type: ignore[arg-type]
+    assert (tmp_path / "run" / ".lock").read_text() == f"{os.getpid()}\n"

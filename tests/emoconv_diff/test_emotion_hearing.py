@@ -114,7 +114,7 @@ def test_a_network_that_gives_another_size_is_refused() -> None:
 
 
 def test_a_network_that_is_not_there_is_refused_by_name() -> None:
-    with pytest.raises(UserError, match="there is no class emovc.ser.representations.Nothing"):
+    with pytest.raises(UserError, match="class emovc.ser.representations.Nothing does not exist"):
         EmotionHearing(encoder="emovc.ser.representations.Nothing")(WAV)
 
 

@@ -106,8 +106,8 @@ def test_mistakes_are_said_in_a_line(manifest: Path, codec: Path, tmp_path: Path
     def item(path: str, **arguments: Any) -> dict[str, Any]:
         return {"class_path": path, "init_args": arguments}
 
-    refuses("there is no class emovc.ser.nothing.Such", item("emovc.ser.nothing.Such"))
-    refuses("there is no class CodecFeature", item("CodecFeature"))
+    refuses("class emovc.ser.nothing.Such does not exist", item("emovc.ser.nothing.Such"))
+    refuses("class_path 'CodecFeature' is malformed", item("CodecFeature"))
     neural = CODEC.replace("CodecFeature", "NeuralCodecFeature")
     refuses("NeuralCodecFeature needs source; add it to its init_args", item(neural))
     refuses(

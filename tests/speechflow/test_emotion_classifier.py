@@ -69,7 +69,7 @@ def test_windows_are_balanced_by_the_rarest_class() -> None:
     ("path", "message"),
     [
         ("emovc.common.audio.LogMel", "has no setting"),
-        ("torch.nn.Linear", "not part of emovc"),
+        ("torch.nn.Linear", "not of emovc"),
         ("emovc.ser.acrnn.Nothing", "does not exist"),
     ],
 )

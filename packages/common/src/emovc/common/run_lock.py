@@ -10,6 +10,7 @@ import lightning as L
 from emovc.common.errors import UserError
 
 LOCK = ".lock"
+_held: dict[Path, IO[str]] = {}  # by this process; not in the callback, which may be copied
 
 
 class RunLock(L.Callback):
@@ -20,18 +21,15 @@ class RunLock(L.Callback):
     adds this callback by itself.
     """
 
-    def __init__(self) -> None:
-        self._file: IO[str] | None = None
-
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Take the lock, in the process that writes.
 
         Raises:
             UserError: Another process has it.
         """
-        if stage != "fit" or not trainer.is_global_zero or self._file is not None:
+        folder = Path(trainer.default_root_dir).resolve()
+        if stage != "fit" or not trainer.is_global_zero or folder in _held:
             return
-        folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("a+", encoding="utf-8")
         try:
@@ -49,10 +47,19 @@ class RunLock(L.Callback):
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
-        self._file = file
+        _held[folder] = file
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Give the lock back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._release(trainer)
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Give the lock back after an error, too: the process may go on."""
+        self._release(trainer)
+
+    def _release(self, trainer: L.Trainer) -> None:
+        file = _held.pop(Path(trainer.default_root_dir).resolve(), None)
+        if file is not None:
+            file.close()

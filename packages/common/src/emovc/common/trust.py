@@ -1,9 +1,9 @@
 """Which classes a file may name: a checkpoint, an exported folder or a feature store is data.
 
 A file that came with weights describes its network by ``class_path`` and ``init_args``. Only
-classes are called, never functions; they must be networks (or F0 trackers), and be defined in the
-package they are named in; and the package is emovc's, or one that the user trusts by ``--trust``.
-All of this is checked before anything is called.
+classes are called, never functions; they must be networks, F0 trackers or :class:`Plain`, and be
+defined in the package they are named in; and the package is emovc's, or one that the user trusts
+by ``--trust``. All of this is checked before anything is called.
 """
 
 import importlib
@@ -19,7 +19,13 @@ from emovc.common.errors import UserError
 from emovc.common.f0 import F0Tracker
 
 OURS = "emovc"
-BASES = (nn.Module, F0Tracker)  # what descriptions of models, vocoders and stores consist of
+
+
+class Plain:
+    """Base of what files may name beside networks: classes that only keep their arguments."""
+
+
+BASES = (nn.Module, F0Tracker, Plain)  # what descriptions of models, vocoders and stores consist of
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _trusted: set[str] = set()
 

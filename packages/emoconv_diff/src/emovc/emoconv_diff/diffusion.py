@@ -15,11 +15,12 @@ from torch import Tensor
 
 from emovc.common.errors import UserError
 from emovc.common.precision import single
+from emovc.common.trust import Plain
 
 EARLIEST = 1e-5  # The score of t = 0 has no bound; training leaves out this much at either end.
 
 
-class Schedule:
+class Schedule(Plain):
     """Noise schedule beta_t = beta_min + (beta_max - beta_min) t, with t from 0 (mel) to 1 (noise).
 
     Args:
