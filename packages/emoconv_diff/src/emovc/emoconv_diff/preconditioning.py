@@ -8,10 +8,11 @@ from torch import Tensor
 
 from emovc.common.errors import UserError
 from emovc.common.precision import single
+from emovc.common.trust import Plain
 from emovc.emoconv_diff.diffusion import Schedule, per_frame
 
 
-class Scaling:
+class Scaling(Plain):
     """How the input and output of a score network are scaled.
 
     The network sees Y and the distance X_t - Y at zero mean and unit variance. Its output F is to
