@@ -88,7 +88,7 @@ def test_case_and_punctuation_cost_nothing() -> None:
     assert verdict.metrics == {"wer_fixed": 0.0, "cer_fixed": 0.0} and not verdict.gaps
     assert verdict.labels == {"transcript_fixed": "the cat sat on the old mat"}
     assert set(verdict.metrics) == set(judge.metrics)
-    assert judge.about["normaliser"] == "nfkc-lower-nopunct"
+    assert judge.about["normaliser"] == "nfkc-lower-nopunct-visible"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from emovc.common.errors import UserError
 from emovc.common.judges.hearing import require_speech
 from emovc.common.judging import Goal, Verdict
 
-NORMALISER = "nfkc-lower-nopunct"  # to be renamed when normalise() changes
+NORMALISER = "nfkc-lower-nopunct-visible"  # to be renamed when normalise() changes
 
 
 class Recogniser(Protocol):
