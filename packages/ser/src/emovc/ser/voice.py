@@ -15,10 +15,9 @@ from torch.nn import functional as F
 from emovc.common.errors import UserError
 from emovc.common.pretrained import load_folder
 from emovc.common.whisper import WhisperEncoder
-from emovc.common.whisper_folder import HUB_NAME, VARIABLE
 from emovc.ser.emotion_encoder import SHIPPED
 from emovc.ser.whisper_emotion import whisper_source
-from emovc.ser.whisper_moments import statistics, whisper_moments
+from emovc.ser.whisper_moments import load_whisper, statistics, whisper_moments
 
 VARIANTS = ("all", "without_nemo")
 SHORTEST_S = 0.1
@@ -159,18 +158,7 @@ class VoiceEncoder(nn.Module):
         Raises:
             UserError: It can't be loaded, or is not the one of the training.
         """
-        try:
-            self.encoder.load(offline)
-        except UserError as error:
-            raise UserError(
-                f"the voice encoder needs Whisper base ({error}); name its folder in {VARIABLE}"
-            ) from None
-        found = self.encoder.weights
-        if self.whisper_weights is not None and found != self.whisper_weights:
-            raise UserError(
-                f"{self.encoder.source}: is Whisper {found}, the voice encoder was trained on"
-                f" {self.whisper_weights}, which is {HUB_NAME}; name that in {VARIABLE}"
-            )
+        load_whisper(self.encoder, self.whisper_weights, "the voice encoder", offline)
 
     def forward(self, wav: Tensor, lengths: Tensor) -> Tensor:
         """Unit vectors (B, V) of waveforms (B, N), padded on the right, of ``lengths`` (B,).

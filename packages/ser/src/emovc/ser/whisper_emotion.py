@@ -15,7 +15,7 @@ from emovc.common.whisper import WhisperEncoder
 from emovc.common.whisper_folder import FOLDER, HUB_NAME, VARIABLE
 from emovc.ser.emotion_encoder import SHIPPED, SHORTEST_S, VARIANTS, Emotion
 from emovc.ser.whisper_head import SpeakerStatistics, WhisperHead
-from emovc.ser.whisper_moments import statistics, whisper_moments
+from emovc.ser.whisper_moments import load_whisper, statistics, whisper_moments
 
 PURPOSES = ("judge", "condition")
 
@@ -111,18 +111,7 @@ class WhisperEmotion(nn.Module):
         Raises:
             UserError: It can't be loaded, or is not the one of the training.
         """
-        try:
-            self.encoder.load(offline)
-        except UserError as error:
-            raise UserError(
-                f"the emotion encoder needs Whisper base ({error}); name its folder in {VARIABLE}"
-            ) from None
-        found = self.encoder.weights
-        if self.whisper_weights is not None and found != self.whisper_weights:
-            raise UserError(
-                f"{self.encoder.source}: is Whisper {found}, the emotion encoder was trained on"
-                f" {self.whisper_weights}, which is {HUB_NAME}; name that in {VARIABLE}"
-            )
+        load_whisper(self.encoder, self.whisper_weights, "the emotion encoder", offline)
 
     def forward(
         self, wav: Tensor, lengths: Tensor, speaker: SpeakerStatistics | None = None

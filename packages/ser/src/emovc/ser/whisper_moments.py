@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from emovc.common.errors import UserError
 from emovc.common.whisper import WhisperEncoder
+from emovc.common.whisper_folder import HUB_NAME, VARIABLE
 
 SEGMENT = 20  # frames of Whisper, 50 per second: 0.4 s
 LAYERS = (0, 1, 2, 3)  # that are stored; the last two of base's six know less of emotion
@@ -26,6 +28,31 @@ class Moments(NamedTuple):
 
     values: Tensor
     frames: Tensor
+
+
+def load_whisper(encoder: WhisperEncoder, trained: str | None, owner: str, offline: bool) -> None:
+    """Load the Whisper below a head, if it isn't yet.
+
+    Args:
+        encoder: Where it is loaded.
+        trained: Hash of the one that the head was trained on; ``None``: any.
+        owner: What needs it, for messages.
+        offline: Download nothing.
+
+    Raises:
+        UserError: It can't be loaded, or is not the one of the training.
+    """
+    try:
+        encoder.load(offline)
+    except UserError as error:
+        raise UserError(
+            f"{owner} needs Whisper base ({error}); name its folder in {VARIABLE}"
+        ) from None
+    if trained is not None and encoder.weights != trained:
+        raise UserError(
+            f"{encoder.source}: is Whisper {encoder.weights}, {owner} was trained on"
+            f" {trained}, which is {HUB_NAME}; name that in {VARIABLE}"
+        )
 
 
 def trim(wav: Tensor, lengths: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
