@@ -1,12 +1,13 @@
-"""Our HiFi-GAN against transformers' SpeechT5HifiGan, and Griffin-Lim, in one run.
+"""Our HiFi-GAN against transformers' SpeechT5HifiGan, Griffin-Lim, and the shipped vocoder.
 
-Both networks have the same weights, folded; they are random unless ``--weights`` names a folder of
-the official format, which changes no time. Their turns alternate; printed are the medians of the
+The first two networks have the same weights, folded; they are random unless ``--weights`` names a
+folder of the official format, which changes no time. The speech is a recording, repeated or cut to
+``--seconds``, or noise where none is named; the shipped vocoder is left out for other mels. Their turns alternate; printed are the medians of the
 real-time factor (seconds that pass per second of audio) and of the processor time of all threads
 per second of audio, on which other load weighs less; how much less of the latter is needed than by
 transformers; and how far the two waveforms are apart.
 
-    python benchmarks/bench_vocoder.py --seconds 3 --rounds 5
+    python benchmarks/bench_vocoder.py --audio recording.wav --seconds 3 --rounds 5
 """
 
 import argparse
@@ -22,7 +23,9 @@ from torch import Tensor
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
 from emovc.common.griffin_lim import GriffinLim
+from emovc.common.refined_vocoder import RefinedVocoder
 from emovc.common.vocoder import HiFiGAN
+from emovc.common.wav import read_wav
 
 WIDTHS = {"V1": 512, "V2": 128}
 
@@ -78,13 +81,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model", choices=list(WIDTHS), default="V2")
     parser.add_argument("--weights", type=Path, help="folder of an official generator")
+    parser.add_argument("--audio", type=Path, help="recording of speech")
     args = parser.parse_args()
     torch.manual_seed(0)
     ours = HiFiGAN(upsample_initial_channel=WIDTHS[args.model]).eval().fold_weight_norm()
     if args.weights is not None:
         ours = HiFiGAN.from_pretrained(args.weights)
     frames = int(args.seconds * ours.frontend.frame_rate)
-    mel = ours.frontend(0.05 * torch.randn(args.batch, frames * ours.frontend.hop_length))
+    length = frames * ours.frontend.hop_length
+    wav = 0.05 * torch.randn(args.batch, length)
+    if args.audio is not None:
+        recording = torch.from_numpy(read_wav(args.audio, ours.frontend.sample_rate)[0])
+        wav = recording.repeat(length // len(recording) + 1)[:length].expand(args.batch, -1)
+    mel = ours.frontend(wav)
     theirs, transposed = reference(ours), mel.transpose(1, 2).contiguous()
     griffin_lim = GriffinLim(ours.frontend)
     contestants: dict[str, Callable[[], Tensor]] = {
@@ -92,6 +101,9 @@ def main() -> None:
         "ours": lambda: ours(mel),
         "Griffin-Lim, 60 it.": lambda: griffin_lim(mel),
     }
+    shipped = RefinedVocoder.from_pretrained()
+    if ours.frontend.settings == shipped.frontend.settings:
+        contestants["shipped vocoder"] = lambda: shipped(mel)
     with torch.inference_mode():
         seconds, results = measure(contestants, args.rounds)
     kind = str(args.weights) if args.weights else f"{args.model}, random weights"

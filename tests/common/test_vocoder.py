@@ -88,6 +88,17 @@ def test_folding_changes_nothing(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("settings", [TINY, TINY_V3], ids=["1", "2"])
+def test_the_layout_on_cpus_changes_nothing(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = vocoder(settings).double()
+    mel = mels(9, batch=2).double()
+    wav = network(mel)
+    monkeypatch.setattr("emovc.common.vocoder.by_channels", lambda x: x)
+    torch.testing.assert_close(network(mel), wav, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("settings", [TINY, TINY_V3], ids=["1", "2"])
 def test_pieces_give_the_whole_and_margin_is_exact(settings: dict[str, Any]) -> None:
     network = vocoder(settings).double()
     mel = mels(32).double()

@@ -23,7 +23,9 @@ from emovc.common.vocoder_layers import (
     SLOPE,
     ResBlock1,
     ResBlock2,
+    by_channels,
     check_architecture,
+    convolve,
     margin_frames,
 )
 from emovc.common.weights import load_exactly, require_trained, save_weights, weights_hash
@@ -195,10 +197,10 @@ class HiFiGAN(nn.Module):
         return torch.cat(pieces, dim=1)
 
     def _synthesise(self, mel: Tensor) -> Tensor:
-        x = self.conv_pre(mel)
+        x = convolve(self.conv_pre, by_channels(mel))
         n_blocks = len(self.resblocks) // len(self.ups)
         for i, up in enumerate(self.ups):
-            x = up(F.leaky_relu(x, SLOPE))
+            x = convolve(up, F.leaky_relu(x, SLOPE))
             first, *others = self.resblocks[i * n_blocks : (i + 1) * n_blocks]
             total = first(x)
             for block in others:
@@ -206,7 +208,7 @@ class HiFiGAN(nn.Module):
             x = total / n_blocks
         with torch.autocast(x.device.type, enabled=False):
             x = F.leaky_relu(x).to(self.conv_post.weight.dtype)
-            return torch.tanh(self.conv_post(x))[:, 0]
+            return torch.tanh(convolve(self.conv_post, x)).flatten(1)
 
     def _load(self, weights: dict[str, Tensor], source: Path, fold: bool) -> "HiFiGAN":
         """Fill in weights, all of them."""

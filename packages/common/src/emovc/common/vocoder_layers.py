@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,10 +29,10 @@ class ResBlock1(nn.Module):
         self.convs2 = nn.ModuleList(_conv(channels, kernel, 1) for _ in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform (B, C, T)."""
+        """Transform (B, C, T), or (B, C, 1, T) of :func:`by_channels`."""
         for dilated, plain in zip(self.convs1, self.convs2, strict=True):
-            y = dilated(F.leaky_relu(x, SLOPE))
-            x = x + plain(F.leaky_relu(y, SLOPE))
+            y = convolve(dilated, F.leaky_relu(x, SLOPE))
+            x = x + convolve(plain, F.leaky_relu(y, SLOPE))
         return x
 
 
@@ -49,10 +50,33 @@ class ResBlock2(nn.Module):
         self.convs = nn.ModuleList(_conv(channels, kernel, d) for d in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform (B, C, T)."""
+        """Transform (B, C, T), or (B, C, 1, T) of :func:`by_channels`."""
         for dilated in self.convs:
-            x = x + dilated(F.leaky_relu(x, SLOPE))
+            x = x + convolve(dilated, F.leaky_relu(x, SLOPE))
         return x
+
+
+def by_channels(x: Tensor) -> Tensor:
+    """Lay out (B, C, T) as the device convolves it fastest.
+
+    On a CPU these are images (B, C, 1, T) whose channels lie side by side in memory: narrow
+    convolutions take half of the time so. PyTorch keeps this layout for images only.
+    """
+    if x.device.type != "cpu":
+        return x
+    return x[:, :, None].contiguous(memory_format=torch.channels_last)
+
+
+def convolve(layer: nn.Conv1d | nn.ConvTranspose1d, x: Tensor) -> Tensor:
+    """Apply a convolution over time to (B, C, T), or to (B, C, 1, T), see :func:`by_channels`."""
+    if x.dim() == 3:
+        return layer(x)
+    weight, stride = layer.weight[:, :, None], (1, *layer.stride)
+    padding = (0, *layer.padding)
+    if isinstance(layer, nn.ConvTranspose1d):
+        x = F.conv_transpose2d(x, weight, layer.bias, stride, padding)
+        return x.contiguous(memory_format=torch.channels_last)
+    return F.conv2d(x, weight, layer.bias, stride, padding, (1, *layer.dilation))
 
 
 def check_architecture(settings: dict[str, Any], hop_length: int) -> None:
