@@ -2,10 +2,11 @@
 
 The first two networks have the same weights, folded; they are random unless ``--weights`` names a
 folder of the official format, which changes no time. The speech is a recording, repeated or cut to
-``--seconds``, or noise where none is named; the shipped vocoder is left out for other mels. Their turns alternate; printed are the medians of the
-real-time factor (seconds that pass per second of audio) and of the processor time of all threads
-per second of audio, on which other load weighs less; how much less of the latter is needed than by
-transformers; and how far the two waveforms are apart.
+``--seconds``, or noise where none is named; the shipped vocoder is left out for other mels. Their
+turns alternate; printed are the medians of the real-time factor (seconds that pass per second of
+audio) and of the processor time of all threads per second of audio, on which other load weighs
+less; how much less of the latter is needed than by transformers; and how far the two waveforms are
+apart.
 
     python benchmarks/bench_vocoder.py --audio recording.wav --seconds 3 --rounds 5
 """
