@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tests.common.whisper_models import TINY_DIM, write_tiny_whisper
 from torch import nn
 
 from emovc.common.errors import UserError
 from emovc.common.judging import Goal, Verdict
 from emovc.common.panel import Failed, Panel, marks_of, model_hashes, read_judges
+from emovc.common.ssl_frames import SslFrames
 from emovc.common.weights import weights_hash
+from emovc.common.whisper import WhisperEncoder
 
 ROOT = Path(__file__).parents[2]
 GOAL = Goal("angry", "one two", "en", "anna")
@@ -116,6 +119,19 @@ def test_a_judge_inside_the_model_is_marked() -> None:
     about = {"trained_on": [], "weights": weights_hash(model.condition)}
     assert "the model" in marks_of(about, [], model_hashes(model))[0]
     about["weights"] = weights_hash(model.free)
+    assert marks_of(about, [], model_hashes(model)) == []
+
+
+def test_a_judge_on_the_whisper_of_a_model_is_marked(tmp_path: Path) -> None:
+    folder, other = (
+        str(write_tiny_whisper(tmp_path / name, seed=i)) for i, name in enumerate("ab")
+    )
+    model = nn.ModuleDict({"content": SslFrames(folder, layer=1, dim=TINY_DIM)})
+    about = {"weights": "abc", "whisper": WhisperEncoder.from_pretrained(folder, [0]).weights}
+    assert marks_of(about, [], model_hashes(model)) == []  # nothing is loaded yet
+    model["content"].load()
+    assert "the Whisper below it" in marks_of(about, [], model_hashes(model))[0]
+    about["whisper"] = WhisperEncoder.from_pretrained(other, [0]).weights
     assert marks_of(about, [], model_hashes(model)) == []
 
 

@@ -133,7 +133,7 @@ class Panel:
 
 
 def marks_of(about: Mapping[str, Any], corpora: Collection[str], inside: set[str]) -> list[str]:
-    """What must be said of a judge: that it saw the corpus, or is part of the model.
+    """What must be said of a judge: that it saw the corpus, or shares a network with the model.
 
     Args:
         about: The judge's record.
@@ -144,15 +144,19 @@ def marks_of(about: Mapping[str, Any], corpora: Collection[str], inside: set[str
     marks = [f"saw {', '.join(seen)} in training"] if seen else []
     if about.get("weights") in inside:
         marks.append("the model is conditioned on, or was trained with, this network")
+    elif about.get("whisper") in inside:
+        marks.append("the model is conditioned on, or was trained with, the Whisper below it")
     return marks
 
 
 def model_hashes(model: Any) -> set[str]:
-    """Hashes of the pretrained networks inside a model, and of those it names as its teachers."""
+    """Hashes of the pretrained networks inside a model, and of those its parts name as teachers."""
     inside = set(getattr(model, "teachers", ()))
     if isinstance(model, nn.Module):
-        parts = [m for m in model.modules() if m is not model and getattr(m, "pretrained", False)]
-        inside |= {weights_hash(part) for part in parts}
+        for part in model.modules():
+            inside |= set(getattr(part, "teachers", ()))
+            if part is not model and getattr(part, "pretrained", False):
+                inside.add(weights_hash(part))
     return inside
 
 

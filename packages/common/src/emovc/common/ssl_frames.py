@@ -129,6 +129,11 @@ class SslFrames(nn.Module):
         found.network.requires_grad_(False)
         self._loaded = (found,)
 
+    @property
+    def teachers(self) -> set[str]:
+        """Hash of the network once it is loaded, which stands in no state; see ``Panel``."""
+        return {self.weights} if self.pretrained else set()
+
     def _require_loaded(self) -> Pretrained | WhisperEncoder:
         """The network, or a refusal."""
         if self._loaded is None:

@@ -107,6 +107,11 @@ class WhisperEncoder(nn.Module):
         """Whether the weights are loaded; there are no random ones."""
         return self._loaded is not None
 
+    @property
+    def teachers(self) -> set[str]:
+        """Hash of all of the encoder's weights once they are loaded, see ``Panel``."""
+        return {self.weights} if self.weights else set()
+
     def load(self, offline: bool = False) -> None:
         """Load the weights, if they aren't yet; then these attributes are known.
 
