@@ -14,6 +14,7 @@ from emovc.common.errors import UserError
 from emovc.common.manifest import Utterance, read_manifest
 from emovc.common.signals import in_threads
 from emovc.common.splits import find_leaks
+from emovc.common.unchanged import REMEDY, require_hash
 from emovc.common.wav import SILENCE, WavInfo, read_wav, wav_info
 
 MOST_THREADS = 8  # each holds a whole file
@@ -50,8 +51,13 @@ def check_audio(
             "error",
             where,
             f"has {info.num_samples} samples at {info.sample_rate} Hz and the manifest says"
-            f" {utterance.num_samples} at {utterance.sample_rate} Hz; run emovc prepare again",
+            f" {utterance.num_samples} at {utterance.sample_rate} Hz; {REMEDY}",
         )
+    else:
+        try:
+            require_hash(utterance)
+        except UserError as error:
+            yield Problem("error", where, str(error).removeprefix(f"{where}: "))
     peak = float(np.abs(wav).max())
     if peak < SILENCE:
         yield Problem("error", where, "is silent; remove it")

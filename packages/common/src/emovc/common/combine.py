@@ -15,6 +15,7 @@ from emovc.common.manifest import Split, Utterance, read_manifest, write_manifes
 from emovc.common.parsing import run_function
 from emovc.common.prepare import speaker_statistics
 from emovc.common.splits import require_no_leaks
+from emovc.common.unchanged import require_unchanged
 
 VAL_SHARE = 20  # every twentieth recording of the training speakers, in a split by folds
 
@@ -37,6 +38,8 @@ def combine(manifests: list[Path], out: Path, folds: int = 0, fold: int = 0, see
         seed: Seed of the order in which speakers are dealt.
     """
     corpora = [read_manifest(path) for path in manifests]
+    for rows, path in zip(corpora, manifests, strict=True):
+        require_unchanged(rows, path)
     rows = [u for corpus in corpora for u in corpus]
     ids = [u.id for u in rows]
     twice = {i for i in ids if ids.count(i) > 1} if len(set(ids)) < len(ids) else set()

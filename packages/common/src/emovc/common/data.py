@@ -20,6 +20,7 @@ from emovc.common.manifest import Split, Utterance, read_manifest
 from emovc.common.partners import Grouping, Match, Partners
 from emovc.common.sampling import Crop, Request, bucket_batches, crop_batches, evaluation_batches
 from emovc.common.splits import require_splits, rows_of_split
+from emovc.common.unchanged import require_unchanged
 
 
 class SpeechDataModule(L.LightningDataModule):
@@ -117,11 +118,13 @@ class SpeechDataModule(L.LightningDataModule):
         """Read and check the manifest; runs once per process.
 
         Raises:
-            UserError: The manifest has no splits, leaks between them, or lacks a feature.
+            UserError: The manifest has no splits, leaks between them, or lacks a feature; or audio
+                changed after it was made.
         """
         rows = read_manifest(self.manifest)
         require_splits(rows, self.manifest)
         self.utterances = self._fewer_sentences([u for u in rows if self._wanted(u)])
+        require_unchanged(self.utterances, self.manifest)
         self.split_id = next((u.split_id for u in rows if u.split_id), None)
         self.speakers = sorted({u.speaker for u in self.utterances if u.split == "train"})
         asked = self.features, self.speaker_means

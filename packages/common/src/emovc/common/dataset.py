@@ -13,7 +13,7 @@ from emovc.common.feature_set import Features
 from emovc.common.manifest import Utterance
 from emovc.common.partners import Partners
 from emovc.common.sampling import Request
-from emovc.common.wav import read_wav
+from emovc.common.unchanged import read_utterance
 
 
 class SpeechDataset(Dataset[Sample]):
@@ -57,7 +57,7 @@ class SpeechDataset(Dataset[Sample]):
     def _sample(self, index: int, frames: int, rng: np.random.Generator) -> Sample:
         """Whole utterance, or a crop of ``frames`` mel frames; what is too short is padded."""
         utterance = self.utterances[index]
-        wav, _ = read_wav(utterance.path, self.sample_rate)
+        wav = read_utterance(utterance, self.sample_rate)
         n_frames = len(wav) // self.hop_length
         start = int(rng.integers(max(n_frames - frames, 0) + 1)) if frames else 0
         count = min(frames, n_frames) if frames else n_frames

@@ -18,6 +18,7 @@ from emovc.common.page import Sample
 from emovc.common.parsing import run_function
 from emovc.common.pretrained import find_model, load_converter
 from emovc.common.swap_tests import OTHER, SAME, Swap, SwapPair, run_swaps, swap_pairs
+from emovc.common.unchanged import require_unchanged
 from emovc.common.wav import write_wav
 
 HEARD = 4  # pairs with players on the page
@@ -135,7 +136,9 @@ def _choose(manifest: Path, splits: list[str], limit: int, seed: int) -> list[Ut
     if not rows:
         raise UserError(f"{manifest}: no utterance in {', '.join(splits)}; give other --splits")
     rng = np.random.default_rng(seed)
-    return [rows[i] for i in sorted(rng.permutation(len(rows))[:limit])]
+    chosen = [rows[i] for i in sorted(rng.permutation(len(rows))[:limit])]
+    require_unchanged(chosen, manifest)
+    return chosen
 
 
 def _missing_kinds(kinds: set[str]) -> list[str]:

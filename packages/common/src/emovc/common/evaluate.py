@@ -18,6 +18,7 @@ from emovc.common.pair_conversion import Reference
 from emovc.common.pairs import Pair, conversion_pairs
 from emovc.common.parsing import run_function
 from emovc.common.pretrained import find_model
+from emovc.common.unchanged import require_unchanged
 
 
 def evaluate(
@@ -116,12 +117,16 @@ def choose_pairs(
     """The fixed list of conversions of a split.
 
     Raises:
-        UserError: The split is empty, or holds no parallel sentences.
+        UserError: The split is empty, holds no parallel sentences, or changed after the manifest
+            was made.
     """
     utterances = [u for u in read_manifest(manifest) if u.split == split]
     if not utterances:
         raise UserError(f"{manifest}: split {split} is empty; give --split train, val or test")
-    return conversion_pairs(utterances, pairs, source_emotion, emotions, seed)
+    chosen = conversion_pairs(utterances, pairs, source_emotion, emotions, seed)
+    heard = [u for p in chosen for u in (p.source, p.target, p.other, p.stranger) if u]
+    require_unchanged(list({u.id: u for u in heard}.values()), manifest)
+    return chosen
 
 
 def _weights(run: Path) -> str:

@@ -19,7 +19,7 @@ from emovc.common.files import read_json
 from emovc.common.manifest import Utterance
 from emovc.common.pairs import Pair
 from emovc.common.pictures import draw_f0, draw_mels, save_figure
-from emovc.common.wav import read_wav
+from emovc.common.unchanged import read_utterance
 
 Value = TypeVar("Value")
 Reference = Literal["same_speaker", "other_speaker"]
@@ -136,7 +136,7 @@ class PairConverter:
     def recording(self, utterance: Utterance) -> Clip:
         """A real recording."""
         return self._recent.get(
-            utterance.id, lambda: self._clip(read_wav(utterance.path, self.rate)[0])
+            utterance.id, lambda: self._clip(read_utterance(utterance, self.rate))
         )
 
     @torch.inference_mode()

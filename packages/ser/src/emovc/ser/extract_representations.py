@@ -15,6 +15,7 @@ from emovc.common.features.making import Feature, make_feature
 from emovc.common.features.store import missing, store_folder
 from emovc.common.manifest import read_manifest
 from emovc.common.parsing import run_function
+from emovc.common.unchanged import require_unchanged
 
 
 def represent(
@@ -40,6 +41,7 @@ def represent(
         accelerator: Lightning's accelerator.
     """
     utterances = read_manifest(manifest)
+    require_unchanged(utterances, manifest)
     items = read_list(features)
     made = [make_feature(item, sample_rate, str(features), ours=False) for item in items]
     _require_names(made, features)

@@ -13,6 +13,7 @@ from emovc.common.errors import UserError
 from emovc.common.files import write_json
 from emovc.common.manifest import Utterance, read_manifest, write_manifest
 from emovc.common.parsing import run_function
+from emovc.common.unchanged import require_unchanged
 from emovc.common.wav import read_wav
 from emovc.ser.arousal import SHIPPED, ArousalRegressor
 from emovc.ser.arousal_judge import MspDimJudge
@@ -50,6 +51,7 @@ def label_arousal(
     if not 0 <= lowest < highest <= 100:
         raise UserError(f"percentiles {lowest:g} and {highest:g}: give 0 to 100, the lower first")
     utterances = read_manifest(manifest)
+    require_unchanged(utterances, manifest)
     if any(u.arousal is not None for u in utterances):
         raise UserError(f"{manifest}: has ratings of arousal; they need no pseudo-labels")
     if out.resolve().parent != manifest.resolve().parent:

@@ -19,7 +19,7 @@ from emovc.common.features.store import missing
 from emovc.common.features.writing import Extracted, LitExtraction, StoreWriter
 from emovc.common.manifest import Utterance
 from emovc.common.quiet import quieten
-from emovc.common.wav import read_wav
+from emovc.common.unchanged import read_utterance, require_hash
 
 
 class _Audio(Dataset[Extracted]):
@@ -42,7 +42,8 @@ class _Audio(Dataset[Extracted]):
 
     def __getitem__(self, index: int) -> Extracted:
         utterance = self.utterances[index]
-        wav, _ = read_wav(utterance.path, self.sample_rate)
+        require_hash(utterance)  # under which the values are stored
+        wav = read_utterance(utterance, self.sample_rate)
         values = {signal.name: signal(wav) for signal in self.signals}
         audio = torch.from_numpy(wav) if self.pass_audio else None
         return Extracted(str(utterance.path), utterance.sha256, audio, values)
