@@ -1,12 +1,12 @@
 """The ``emovc`` command: finds the command's function and turns its errors into one line."""
 
-import errno
 import importlib
 import os
 import sys
 from importlib.metadata import entry_points
 
 from emovc.common.errors import UserError
+from emovc.common.files import disk_errno, full_disk
 from emovc.common.quiet import quieten
 from emovc.common.signals import INTERRUPTED, end_when_terminated
 
@@ -60,15 +60,15 @@ def main() -> None:
     except UserError as error:
         sys.stderr.write(f"emovc: {_message(error)}\n")
         sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # as of `emovc corpora | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except BrokenPipeError:  # as of `emovc corpora | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        full = full_disk(disk_errno(error), getattr(error, "filename", None) or "output")
+        if full is None:
             raise
-        sys.stderr.write(f"emovc: {error.filename or 'output'}: the disk is full; free some space")
-        sys.stderr.write(" and run the command again\n")
-        sys.exit(2)
+        sys.stderr.write(f"emovc: {full}\n")
+        sys.exit(full.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("emovc: interrupted\n")
         sys.exit(INTERRUPTED)

@@ -26,7 +26,7 @@ class ConvertedFiles:
 
     def __init__(self, folder: Path, frontend: LogMel) -> None:
         self.frontend = frontend
-        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in ENDINGS)
+        files = sorted(p for p in folder.iterdir() if _is_shown_audio(p))
         if not files:
             raise UserError(f"{folder}: holds neither a model nor converted audio (<pair>.wav)")
         self.folder = folder
@@ -70,4 +70,9 @@ def holds_audio(folder: Path) -> bool:
         return False
     if (folder / "checkpoints").exists():
         return False
-    return any(p.suffix.lower() in ENDINGS for p in folder.iterdir())
+    return any(_is_shown_audio(p) for p in folder.iterdir())
+
+
+def _is_shown_audio(path: Path) -> bool:
+    """Whether it is audio by its name; what begins with a dot is half of a file that was killed."""
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")

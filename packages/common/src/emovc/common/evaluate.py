@@ -10,7 +10,13 @@ from emovc.common.errors import UserError
 from emovc.common.evaluating import Setup, evaluate_pairs
 from emovc.common.evaluation_report import ON_PAGE, Record, write_results
 from emovc.common.evaluator import PairEvaluator
-from emovc.common.files import read_json, sha256_of, short_hash, write_json
+from emovc.common.files import (
+    read_json,
+    remove_leftovers,
+    sha256_of,
+    short_hash,
+    write_json,
+)
 from emovc.common.loggers import log_to_run
 from emovc.common.manifest import read_manifest
 from emovc.common.metrics import DIALECT
@@ -72,6 +78,7 @@ def evaluate(
     asked = {"split": split, "emotions": emotions or [], "source_emotion": source_emotion}
     settings = _settings(setup, evaluator, panel) | asked | {"set": set or []}
     require_same_settings(out, settings)
+    remove_leftovers(out)
     evaluate_pairs(setup, chosen, evaluator, accelerator, devices)
     left_out = evaluator.panel.left_out
     record = Record(settings, panel, left_out, f"{'+'.join(corpora)}_{split}")

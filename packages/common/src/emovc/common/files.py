@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,15 @@ from typing import Any
 from emovc.common.errors import UserError
 
 LONGEST_NAME = 180  # bytes; file systems take 255, and endings are added
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+BY_RUST = re.compile(r"\(os error (\d+)\)")  # in what safetensors says
+SHORT_WRITE = (  # what torch and NumPy say, without the reason
+    "PytorchStreamWriter failed",
+    "inline_container.cc",
+    "requested and",
+)
+LEFTOVER = re.compile(r"\..+\.(\d+)\.tmp(\.\w+)?")
+SETTLED_S = 60  # a temporary file that is still written to is younger
 
 
 @contextmanager
@@ -27,7 +37,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         The path to write to.
 
     Raises:
-        UserError: The disk is full or the folder can't be written.
+        UserError: The disk is full or the folder can't be written, whatever library found it so.
     """
     temporary = path.parent / f".{path.stem}.{os.getpid()}.tmp{path.suffix}"
     try:
@@ -37,8 +47,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(mode)  # safetensors leaves files that only their owner can read
         temporary.replace(path)
-    except OSError as error:
-        raise _disk_error(error, path) from error
+    except Exception as error:
+        number = disk_errno(error)
+        if number is None:
+            raise
+        raise _disk_error(OSError(number, os.strerror(number)), path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -70,13 +83,60 @@ def same_file(a: Path, b: Path) -> bool:
         return a.resolve() == b.resolve()
 
 
-def _disk_error(error: OSError, path: Path) -> Exception:
-    """Name the remedy of the disk errors a user can mend; others stay as they are."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def disk_errno(error: Exception) -> int | None:
+    """The errno of what the operating system refused, where an error tells or implies one."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if isinstance(error, UserError):  # which says all there is to say
+        return None
+    text = str(error)
+    if found := BY_RUST.search(text):
+        return int(found[1])
+    return errno.ENOSPC if any(words in text for words in SHORT_WRITE) else None
+
+
+def full_disk(number: int | None, path: object) -> UserError | None:
+    """What to say of a disk that takes no more.
+
+    Args:
+        number: An errno.
+        path: What was to be written.
+
+    Returns:
+        Nothing where the number is another one.
+    """
+    if number == errno.EFBIG:
+        return UserError(f"{path}: is larger than files may get here; raise ulimit -f, or move OUT")
+    if number in FULL:
         return UserError(f"{path}: the disk is full; free some space and run the command again")
+    return None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote.
+
+    Those of a process that runs, and those that were written to in the last minute, perhaps on
+    another machine, stay.
+
+    Args:
+        folder: Where to look, at any depth; it may be absent.
+    """
+    for path in folder.rglob(".*.tmp*"):
+        found = LEFTOVER.fullmatch(path.name)
+        if found is None or Path(f"/proc/{found[1]}").exists():
+            continue
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > SETTLED_S:
+                path.unlink()
+
+
+def _disk_error(error: OSError, path: Path, cause: Exception) -> Exception:
+    """Name the remedy of the disk errors a user can mend; others stay as they are."""
+    if full := full_disk(error.errno, path):
+        return full
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
         return UserError(f"{path}: can't be written ({error.strerror}); choose another folder")
-    return error
+    return cause
 
 
 def write_text(path: Path, text: str) -> None:

@@ -23,7 +23,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 from emovc.common.audio import LogMel
 from emovc.common.callbacks import EpochBar
 from emovc.common.errors import UserError
-from emovc.common.files import read_json, write_json, write_text
+from emovc.common.files import read_json, remove_leftovers, write_json, write_text
 from emovc.common.interrupts import Interrupts
 from emovc.common.parsing import one_line, reason_of
 from emovc.common.pretrained import find_checkpoint, read_checkpoint
@@ -126,6 +126,7 @@ class RunCLI(LightningCLI):
         if self.subcommand != "fit":
             self._only_read(config, folder)
             return
+        remove_leftovers(folder)
         last = _newest_state(folder)
         if config.resume:
             if config.ckpt_path is not None:
@@ -138,7 +139,7 @@ class RunCLI(LightningCLI):
             config.ckpt_path = None if last is None else str(last)
             if last is not None:
                 read_checkpoint(last)  # a damaged one is named before anything is built
-        elif any((folder / "checkpoints").glob("*.ckpt")):
+        elif any((folder / "checkpoints").glob("[!.]*.ckpt")):
             raise UserError(
                 f"{folder}: holds a run; add --resume=true to go on with it, or --run OTHER"
             )

@@ -20,7 +20,7 @@ from emovc.common.features.extractors import (
     SignalFeature,
 )
 from emovc.common.features.store import FeatureStore, missing, store_folder
-from emovc.common.files import read_json, write_json, write_text
+from emovc.common.files import read_json, remove_leftovers, write_json, write_text
 from emovc.common.manifest import Utterance, write_manifest
 from emovc.common.pretrained import build
 from emovc.common.splits import assign_split, require_no_leaks, speaker_material
@@ -75,6 +75,7 @@ def prepare(
     """
     if copies is not None and out.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{out}: lies in {root}, where copies would be read as recordings; move it")
+    remove_leftovers(out)
     listing = read_corpus(corpus, root)
     workers = num_workers or os.cpu_count() or 1
     utterances, notes = _usable(listing)

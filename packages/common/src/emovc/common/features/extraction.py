@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from emovc.common.features.extractors import NetworkFeature, SignalFeature
 from emovc.common.features.store import missing
 from emovc.common.features.writing import Extracted, LitExtraction, StoreWriter
+from emovc.common.files import remove_leftovers
 from emovc.common.manifest import Utterance
 from emovc.common.quiet import quieten
 from emovc.common.unchanged import read_utterance, require_hash
@@ -94,6 +95,7 @@ def extract(
         Number of files that lacked something.
     """
     quieten()
+    remove_leftovers(root)
     features: list[SignalFeature | NetworkFeature] = [*signals, *networks]
     hashes = {u.sha256 for u in utterances}
     wanted = {f.name: missing(root, f.name, f.settings, hashes) for f in features}
