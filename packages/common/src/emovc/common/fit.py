@@ -25,10 +25,10 @@ from emovc.common.callbacks import EpochBar
 from emovc.common.errors import UserError
 from emovc.common.files import read_json, remove_leftovers, write_json, write_text
 from emovc.common.interrupts import Interrupts
+from emovc.common.needed_callbacks import Needed, with_needed
 from emovc.common.parsing import one_line, reason_of
 from emovc.common.pretrained import find_checkpoint, read_checkpoint
 from emovc.common.quiet import quieten
-from emovc.common.run_lock import RunLock
 from emovc.common.signals import INTERRUPTED, TERMINATED
 from emovc.common.trust import foreign_packages
 
@@ -115,6 +115,12 @@ class RunCLI(LightningCLI):
             default=False,
             help="Go on with the run in that folder; auto begins it where there is none.",
         )
+        parser.add_argument(
+            "--without",
+            type=list[Needed],
+            default=[],
+            help="Callbacks to train without, of those that stay whatever trainer.callbacks lists.",
+        )
         for name in ("sample_rate", "hop_length"):
             parser.link_arguments(f"{FRONTEND}.{name}", f"data.init_args.{name}")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=_seed)
@@ -148,9 +154,12 @@ class RunCLI(LightningCLI):
             _place_logger(logger, folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer, with what answers signals, and our bar unless there is to be none."""
+        """Build the trainer, with what a run needs, and our bar unless there is to be none."""
         config = self._get(self.config_init, "trainer")
-        kwargs["callbacks"] = [RunLock(), *(config.callbacks or []), Interrupts()]
+        kwargs["callbacks"] = list(config.callbacks or [])
+        if self.subcommand == "fit":
+            without = self._get(self.config_init, "without")
+            kwargs["callbacks"] = with_needed(kwargs["callbacks"], without)
         if config.enable_progress_bar is not False:
             kwargs["callbacks"].append(EpochBar())
         return super().instantiate_trainer(**kwargs)
