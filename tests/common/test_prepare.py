@@ -134,7 +134,7 @@ def test_a_folder_keeps_its_tracker(corpus: Path, tmp_path: Path, capsys: Any) -
     assert "F0 by Dio, as what" in capsys.readouterr().out
 
     (tmp_path / "features" / "f0-other").mkdir()
-    (tmp_path / "features" / "f0-other" / "meta.json").write_text('{"settings": {}}')
+    (tmp_path / "features" / "f0-other" / "meta.json").write_text('{"name": "f0", "settings": {}}')
     with pytest.raises(UserError, match=r"several trackers \(f0-.*, f0-other\); name the one"):
         usual_tracker(tmp_path / "features")
 

@@ -1,6 +1,7 @@
 """``emovc quantize``: from stored embeddings to a file and back."""
 
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from tests.genner_tts.quantizers import DIM, embeddings, fitted
 
 from emovc.common.errors import UserError
 from emovc.common.features.store import ShardWriter, store_folder
-from emovc.common.files import read_json
+from emovc.common.files import read_json, write_json
 from emovc.common.manifest import Utterance, write_manifest
+from emovc.genner_tts.bitstream import CHECKSUM, HEADER, HEADER_BYTES
 from emovc.genner_tts.quantize import decode, encode, main
 
 COUNT = 30
@@ -82,3 +84,39 @@ def test_bad_input_is_one_line(model: Path, manifest: Path, tmp_path: Path) -> N
     shutil.rmtree(manifest.parent / "features")
     with pytest.raises(UserError, match="emotion"):
         encode(model, [manifest], out)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({}, "ids is missing"),
+        ([], "the file holds"),
+        ({"ids": "toy/0"}, "ids holds 'toy/0', which must be a list"),
+        ({"ids": [1]}, r"ids\[0\] holds 1, which must be text"),
+        ({"ids": ["toy/0"]}, f"names 1 recordings, the stream holds {COUNT}"),
+    ],
+)
+def test_names_beside_a_stream_are_checked_before_anything_is_written(
+    names: object, message: str, model: Path, manifest: Path, tmp_path: Path
+) -> None:
+    stream, out = tmp_path / "codes.bin", tmp_path / "back.safetensors"
+    encode(model, [manifest], stream)
+    write_json(tmp_path / "codes.bin.json", names)
+    with pytest.raises(UserError, match=rf"codes\.bin\.json: {message}.*copy it again with its"):
+        decode(model, stream, out)
+    assert not list(tmp_path.glob("back*"))
+
+
+@pytest.mark.parametrize(("level", "count"), [(200, 3), (64, 3), (1, 4_000_000_000)])
+def test_headers_of_streams_stay_in_range(
+    level: int, count: int, model: Path, manifest: Path, tmp_path: Path
+) -> None:
+    """Even where the checksum is right, as in a stream that was made to do harm."""
+    stream = tmp_path / "codes.bin"
+    encode(model, [manifest], stream)
+    data = stream.read_bytes()
+    magic, version, own, _, _ = HEADER.unpack_from(data)
+    header, payload = HEADER.pack(magic, version, own, level, count), data[HEADER_BYTES:]
+    stream.write_bytes(header + CHECKSUM.pack(zlib.crc32(header + payload)) + payload)
+    with pytest.raises(UserError, match=r"codes\.bin: its header says .*, which no stream has"):
+        decode(model, stream, tmp_path / "back.safetensors")

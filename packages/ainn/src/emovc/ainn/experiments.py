@@ -1,11 +1,13 @@
 """``emovc reproduce ainn``: conversion measures of the ablations, beside the paper's."""
 
+from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from emovc.ainn.converter import AINN
 from emovc.ainn.properties import look_at
 from emovc.ainn.report import Row, write_report
+from emovc.common.checked_values import read_checked
 from emovc.common.errors import UserError
 from emovc.common.evaluate import evaluate
 from emovc.common.files import read_json, sha256_of, write_json
@@ -88,13 +90,18 @@ def _load(run: Path) -> AINN:
     return model
 
 
+class _Kept(TypedDict):
+    of: dict[str, Any]
+    found: dict[str, float | None]
+
+
 def _properties(model: AINN, run: Path, rows: list[Utterance], path: Path) -> dict[str, float]:
     """Properties of a model, kept in a file with the weights' hash."""
     setting = {"weights": sha256_of(find_model(run)), "utterances": [u.sha256 for u in rows]}
     if path.exists():
-        kept = read_json(path)
+        kept: _Kept = read_checked(path, _Kept, "remove it, and give the same command again")
         if kept["of"] == setting:
-            return kept["found"]
+            return {name: nan if v is None else v for name, v in kept["found"].items()}
     found = look_at(model, rows)
     write_json(path, {"of": setting, "found": found})
     return found

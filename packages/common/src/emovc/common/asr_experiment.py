@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -11,10 +11,11 @@ from torch import nn
 
 from emovc.common.asr_report import Transcript, write_tables
 from emovc.common.audio import LogMel
+from emovc.common.checked_values import read_checked
 from emovc.common.conversion import Vocoder
 from emovc.common.convert import load_vocoder
 from emovc.common.errors import UserError
-from emovc.common.files import read_json, sha256_of, short_hash, write_json
+from emovc.common.files import sha256_of, short_hash, write_json
 from emovc.common.griffin_lim import GriffinLim
 from emovc.common.judges.intelligibility import Intelligibility, normalise
 from emovc.common.manifest import Utterance, read_manifest
@@ -266,8 +267,13 @@ def _key(judge: Intelligibility, utterance: Utterance, row: Row) -> str:
     return short_hash([utterance.sha256, utterance.language, row.identity, judge.name, about])
 
 
+class _Part(TypedDict):
+    transcript: str | None
+    gap: NotRequired[str | None]
+
+
 def _read(path: Path) -> dict[str, Any]:
     """Transcript and gap of a finished part."""
-    done = read_json(path)
+    done: _Part = read_checked(path, _Part, "remove it, and give the same command again")
     text = done["transcript"]
     return {"transcript": None if text is None else normalise(text), "gap": done.get("gap")}

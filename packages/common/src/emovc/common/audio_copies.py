@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from emovc.common.checked_values import read_object
 from emovc.common.errors import UserError
 from emovc.common.f0 import energy_db
-from emovc.common.files import read_json, sha256_of, write_json
+from emovc.common.files import sha256_of, write_json
 from emovc.common.manifest import Utterance
 from emovc.common.signals import in_processes
 from emovc.common.wav import SILENCE, read_wav, wav_info, write_wav
@@ -109,7 +110,7 @@ def copy_audio(
         UserError: The folder holds copies made in another way.
     """
     record = out / "audio" / "copies.json"
-    if record.exists() and _given(read_json(record)) != _given(dataclasses.asdict(copies)):
+    if record.exists() and _given(read_object(record)) != _given(dataclasses.asdict(copies)):
         raise UserError(f"{record}: the audio was copied with other settings; give another OUT")
     write_json(record, dataclasses.asdict(copies))
     gains = dict.fromkeys({u.speaker for u in utterances}, 1.0)

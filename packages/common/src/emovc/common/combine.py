@@ -10,10 +10,11 @@ import numpy as np
 
 from emovc.common.errors import UserError
 from emovc.common.features.store import gather_features, open_store
-from emovc.common.files import read_json, short_hash, write_json
+from emovc.common.files import short_hash, write_json
 from emovc.common.manifest import Split, Utterance, read_manifest, write_manifest
 from emovc.common.parsing import run_function
 from emovc.common.prepare import speaker_statistics
+from emovc.common.speakers_file import read_speakers
 from emovc.common.splits import require_no_leaks
 from emovc.common.unchanged import require_unchanged
 
@@ -74,7 +75,7 @@ def _gather(folders: Sequence[Path], out: Path, rows: Sequence[Utterance]) -> No
     if any(u.sha256 not in f0 for u in rows):
         return
     beside = any(out.resolve() == folder.resolve() for folder in folders) and path.exists()
-    stays = read_json(path) if beside else {}  # what a corpus says of its own speakers
+    stays = read_speakers(path) if beside else {}  # what a corpus says of its own speakers
     write_json(path, speaker_statistics(rows, f0) | stays)
 
 

@@ -1,14 +1,17 @@
 """Reads the folders that ``emovc evaluate`` wrote."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from emovc.common.errors import UserError
-from emovc.common.files import read_json
+from emovc.common.pretrained import manifest_in
+from emovc.common.score_files import (
+    SummaryFile,
+    read_run_settings,
+    read_scores,
+    read_summary,
+)
 from emovc.common.scores import Score
 
 COPY = "copy-synthesis"
@@ -56,13 +59,13 @@ def read_evaluation(folder: Path) -> Evaluation:
     """Read what ``emovc evaluate`` wrote, finished or not.
 
     Raises:
-        UserError: The folder holds no evaluation.
+        UserError: The folder holds no evaluation, or a file of it is damaged.
     """
     settings_file, scores_file = folder / "settings.json", folder / "scores.jsonl"
     if not settings_file.exists() or not scores_file.exists():
         raise UserError(_what_to_run(folder))
     summary_file = folder / "summary.json"
-    summary = read_json(summary_file) if summary_file.exists() else {}
+    summary: SummaryFile = read_summary(summary_file) if summary_file.exists() else {}
     lines = [f"left out: {line}" for line in summary.get("left_out", [])]
     lines += [
         f"{gap['judge']}: {gap['reason']} ({gap['rows']} recordings)"
@@ -71,14 +74,14 @@ def read_evaluation(folder: Path) -> Evaluation:
     if not summary:
         lines.append("its evaluation isn't finished; give the same emovc evaluate again")
     rows: dict[str, dict[str, Score]] = {}
-    for score in _read_scores(scores_file):
+    for score in read_scores(scores_file):
         rows.setdefault(score.row, {})[score.pair] = score
-    settings = read_json(settings_file)
+    settings = read_run_settings(settings_file)
     return Evaluation(
         Path(settings.get("model", "")).name or folder.name,
         folder,
         settings,
-        summary.get("judges", []),
+        [dict(judge) for judge in summary.get("judges", [])],
         lines,
         summary.get("texts", {}),
         summary.get("keys", {}),
@@ -116,16 +119,6 @@ def read_evaluations(folders: Sequence[Path], names: Sequence[str] | None) -> li
     return [e._replace(name=name) for e, name in zip(found, chosen, strict=True)]
 
 
-def _read_scores(path: Path) -> list[Score]:
-    """All scores; a line cut off by a kill is left out."""
-    text = path.read_text(encoding="utf-8")
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    try:
-        return [Score(**row) for line in lines for row in json.loads(line)]
-    except (json.JSONDecodeError, TypeError) as error:
-        raise UserError(f"{path}: no scores of emovc evaluate ({error}); evaluate anew") from None
-
-
 def _what_to_run(folder: Path) -> str:
     """Why a folder can't be compared, and the command that mends it."""
     config = folder / "config.yaml"
@@ -135,8 +128,10 @@ def _what_to_run(folder: Path) -> str:
         return f"{folder}: no such folder; give folders that emovc evaluate wrote"
     if not config.exists():
         return f"{folder}: holds no evaluation; give folders that emovc evaluate wrote"
-    data = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("data") or {}
-    manifest = data.get("init_args", {}).get("manifest", "MANIFEST")
+    try:
+        manifest = str(manifest_in(config))
+    except UserError:
+        manifest = "MANIFEST"
     report = folder.with_name(f"report_{folder.name}")
     return (
         f"{folder}: a run, not its evaluation; run emovc evaluate {folder} {manifest} -o {report},"

@@ -12,7 +12,7 @@ from emovc.common.errors import UserError
 from emovc.common.evaluate import choose_pairs, require_same_settings
 from emovc.common.evaluating import Setup
 from emovc.common.evaluator import PairEvaluator
-from emovc.common.files import read_json, sha256_of, short_hash, write_json
+from emovc.common.files import sha256_of, short_hash, write_json
 from emovc.common.judging import Goal
 from emovc.common.metrics import DIALECT, Analysis, analyse, compare
 from emovc.common.pair_conversion import Clip, Reference
@@ -21,6 +21,7 @@ from emovc.common.panel import Gap
 from emovc.common.parsing import run_function
 from emovc.common.pretrained import find_model
 from emovc.common.progress import progress
+from emovc.common.score_files import read_part
 from emovc.common.scores import METRICS, Score
 from emovc.common.wav import write_wav
 
@@ -137,9 +138,9 @@ class Ladder:
             part = out / "parts" / f"{pair.id}.json"
             if not part.exists():
                 self._write(pair, part, out / "audio")
-            found = read_json(part)
-            scores += [Score(**score) for score in found["scores"]]
-            gaps += [Gap(**gap) for gap in found["gaps"]]
+            found = read_part(part)
+            scores += found.scores
+            gaps += found.gaps
         return scores, gaps
 
     def _write(self, pair: Pair, part: Path, audio: Path) -> None:

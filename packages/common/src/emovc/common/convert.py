@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from emovc.common.audio import LogMel, require_same_mel
@@ -16,6 +15,7 @@ from emovc.common.errors import Unfinished, UserError
 from emovc.common.files import same_file
 from emovc.common.pretrained import load_converter
 from emovc.common.wav import COMPRESSED, ENDINGS, SILENCE, UNREAD, read_wav, write_wav
+from emovc.common.yaml_files import parse_yaml
 
 GRIFFIN_LIM = "griffin-lim"  # as --vocoder
 UNLIKE = 3  # durations so many times apart don't say the same words
@@ -247,8 +247,8 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         try:
-            parsed[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            parsed[name] = parse_yaml(value, f"--set {name}")
+        except UserError:
             equals = ""
         if not equals:
             raise UserError(f"--set {setting}: write NAME=VALUE, for instance factors=[pitch]")

@@ -4,23 +4,25 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
 
 from emovc.common.audio import LogMel
+from emovc.common.checked_values import read_checked
 from emovc.common.conversion import Vocoder
 from emovc.common.convert import load_vocoder, vocode
 from emovc.common.errors import UserError
 from emovc.common.evaluate import require_same_settings
-from emovc.common.files import read_json, sha256_of, short_hash, without_nan, write_json, write_text
+from emovc.common.files import sha256_of, short_hash, without_nan, write_json, write_text
 from emovc.common.judging import Goal
 from emovc.common.manifest import Split, Utterance, read_manifest
 from emovc.common.markdown import markdown_table
 from emovc.common.metrics import DIALECT, Analysis, analyse, bootstrap_interval, compare
 from emovc.common.panel import Panel, read_judges
 from emovc.common.progress import progress
+from emovc.common.score_files import ANEW
 from emovc.common.scores import METRICS, Score, cell, summarise, to_csv, used_metrics
 from emovc.common.spread import choose_spread
 from emovc.common.wav import read_wav, write_wav
@@ -224,6 +226,12 @@ def _against(
     return markdown_table(lines) + "\n" if len(lines) > 1 else ""
 
 
+class _Part(TypedDict):
+    metrics: dict[str, float | None]
+    labels: dict[str, str]
+    gaps: list[tuple[str, str]]
+
+
 def _read(
     out: Path, rows: Sequence[Row], every: Sequence[Utterance]
 ) -> tuple[list[Score], dict[str, int]]:
@@ -231,7 +239,7 @@ def _read(
     scores, gaps = [], dict[str, int]()
     for row in rows:
         for u in every:
-            part = read_json(out / PARTS / _key(row) / f"{u.id}.json")
+            part: _Part = read_checked(out / PARTS / _key(row) / f"{u.id}.json", _Part, ANEW)
             metrics = {m: np.nan if v is None else v for m, v in part["metrics"].items()}
             scores.append(Score(u.id, row.name, u.speaker, str(u.emotion), metrics, part["labels"]))
             for judge, reason in part["gaps"]:

@@ -12,11 +12,12 @@ from emovc.common.code_measures import examine
 from emovc.common.disentanglement_report import to_markdown, write_report
 from emovc.common.disentanglement_tables import Report
 from emovc.common.errors import UserError
-from emovc.common.files import read_json, sha256_of
+from emovc.common.files import sha256_of
 from emovc.common.manifest import Utterance, read_manifest
 from emovc.common.page import Sample
 from emovc.common.parsing import run_function
 from emovc.common.pretrained import find_model, load_converter
+from emovc.common.speakers_file import known_speakers
 from emovc.common.swap_tests import OTHER, SAME, Swap, SwapPair, run_swaps, swap_pairs
 from emovc.common.unchanged import require_unchanged
 from emovc.common.wav import write_wav
@@ -60,8 +61,7 @@ def disentangle(
         )
     parts = splits or ["val", "test"]
     rows = _choose(manifest, parts, utterances, seed)
-    path = manifest.parent / "speakers.json"
-    speakers = read_json(path) if path.exists() else {}
+    speakers = known_speakers(manifest)
     found = examine(model, rows, speakers, n_clusters, seeds, steps, seed)
     swaps, samples, gaps = _swap_tests(model, rows, speakers, pairs, seed, out)
     settings = {

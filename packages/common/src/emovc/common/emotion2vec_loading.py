@@ -3,16 +3,17 @@
 import logging
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
-import yaml
 from torch import Tensor, nn
 
+from emovc.common.checked_values import read_checked
 from emovc.common.emotion2vec_layers import KERNELS, STRIDES
 from emovc.common.errors import UserError
-from emovc.common.files import read_json, write_json
+from emovc.common.files import write_json
 from emovc.common.hub import fetch_model
 from emovc.common.weights import read_settings, read_weights, save_weights
+from emovc.common.yaml_files import read_yaml
 
 LABELS = (  # of the plus models, in this order
     "angry", "disgusted", "fearful", "happy", "neutral", "other", "sad", "surprised", "<unk>",
@@ -44,6 +45,8 @@ FIXED: dict[str, bool | float | str] = {  # what the network takes for granted
 ALIBI_SCALE = "modality_encoders.AUDIO.alibi_scale"
 
 log = logging.getLogger(__name__)
+
+AGAIN = "download it again"
 
 
 class Stored(NamedTuple):
@@ -94,7 +97,7 @@ def read_folder(folder: Path, kind: type[nn.Module]) -> Stored:
     """
     if (folder / "model.safetensors").exists() and (folder / "config.json").exists():
         settings = read_settings(folder / "config.json", kind)
-        labels = tuple(read_json(folder / "config.json").get("labels", ()))
+        labels = tuple(read_checked(folder / "config.json", _Labels, AGAIN).get("labels", ()))
         path = folder / "model.safetensors"
         return Stored(settings, read_weights(path), labels, path)
     config_path, weights_path, tokens_path = _funasr_files(folder)
@@ -106,6 +109,26 @@ def read_folder(folder: Path, kind: type[nn.Module]) -> Stored:
         return Stored(settings, weights, (), weights_path)
     settings["n_classes"] = len(head)
     return Stored(settings, weights, _labels(config, tokens_path, len(head)), weights_path)
+
+
+class _Labels(TypedDict, total=False):
+    labels: list[str]
+
+
+class _Tokens(TypedDict, total=False):
+    token_list: str
+
+
+class _Configuration(TypedDict, total=False):
+    """FunASR's names of its own files."""
+
+    file_path_metas: "_Names"
+
+
+class _Names(TypedDict, total=False):
+    config: str
+    init_param: str
+    tokenizer_conf: _Tokens
 
 
 def write_folder(
@@ -120,7 +143,8 @@ def _funasr_files(folder: Path) -> tuple[Path, Path, Path]:
     """Configuration, weights and labels; ``configuration.json`` may rename them."""
     names: dict[str, Any] = {}
     if (folder / "configuration.json").exists():
-        names = read_json(folder / "configuration.json").get("file_path_metas", {})
+        found = read_checked(folder / "configuration.json", _Configuration, AGAIN)
+        names = found.get("file_path_metas", {})
     tokens = names.get("tokenizer_conf", {}).get("token_list", "tokens.txt")
     config = folder / names.get("config", "config.yaml")
     weights = folder / names.get("init_param", "model.pt")
@@ -135,10 +159,7 @@ def _funasr_files(folder: Path) -> tuple[Path, Path, Path]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     """FunASR's configuration, whose ``model_conf`` describes the network."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError):
-        config = None
+    config = read_yaml(path)
     if not isinstance(config, dict) or not isinstance(config.get("model_conf"), dict):
         raise UserError(f"{path}: not FunASR's configuration of emotion2vec; download it again")
     return config

@@ -10,13 +10,7 @@ from emovc.common.errors import UserError
 from emovc.common.evaluating import Setup, evaluate_pairs
 from emovc.common.evaluation_report import ON_PAGE, Record, write_results
 from emovc.common.evaluator import PairEvaluator
-from emovc.common.files import (
-    read_json,
-    remove_leftovers,
-    sha256_of,
-    short_hash,
-    write_json,
-)
+from emovc.common.files import remove_leftovers, sha256_of, short_hash, write_json
 from emovc.common.loggers import log_to_run
 from emovc.common.manifest import read_manifest
 from emovc.common.metrics import DIALECT
@@ -24,6 +18,7 @@ from emovc.common.pair_conversion import Reference
 from emovc.common.pairs import Pair, conversion_pairs
 from emovc.common.parsing import run_function
 from emovc.common.pretrained import find_model
+from emovc.common.score_files import read_run_settings
 from emovc.common.unchanged import require_unchanged
 
 
@@ -148,7 +143,7 @@ def require_same_settings(out: Path, settings: dict[str, Any]) -> None:
     """Refuse to mix the scores of two evaluations in one folder."""
     path = out / "settings.json"
     if path.exists():
-        old = read_json(path)
+        old = read_run_settings(path)
         changed = [k for k in settings if old.get(k) != settings[k]]
         if changed:
             raise UserError(

@@ -17,13 +17,13 @@ from emovc.common.converted import ConvertedFiles, holds_audio
 from emovc.common.errors import UserError
 from emovc.common.evaluator import PairEvaluator, Result
 from emovc.common.features.extraction import NamedBar, predictor
-from emovc.common.files import read_json, write_json
-from emovc.common.pair_conversion import PairConverter, Reference, draw_pair, known_speakers
+from emovc.common.files import write_json
+from emovc.common.pair_conversion import PairConverter, Reference, draw_pair
 from emovc.common.pairs import Pair
-from emovc.common.panel import Gap, Panel, read_judges
+from emovc.common.panel import Panel, read_judges
 from emovc.common.pretrained import load_converter
 from emovc.common.quiet import quieten
-from emovc.common.scores import Score
+from emovc.common.speakers_file import known_speakers
 from emovc.common.wav import write_wav
 
 
@@ -198,10 +198,3 @@ def write_part(out: Path, pair: Pair, result: Result) -> None:
         "rtf": result.rtf,
     }
     write_json(part_of(out, pair), value)
-
-
-def read_part(out: Path, pair: Pair) -> tuple[list[Score], list[Gap], float]:
-    """Scores and gaps of a finished pair, and the real-time factor of its conversion."""
-    value = read_json(part_of(out, pair))
-    scores = [Score(**row) for row in value["scores"]]
-    return scores, [Gap(**gap) for gap in value["gaps"]], value["rtf"]

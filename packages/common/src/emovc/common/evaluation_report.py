@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
-from emovc.common.evaluating import read_part
+from emovc.common.evaluating import part_of
 from emovc.common.evaluator import PairEvaluator
-from emovc.common.files import write_json, write_text
+from emovc.common.files import without_nan, write_json, write_text
 from emovc.common.page import Sample, judge_table, score_table, write_page
 from emovc.common.pairs import Pair
 from emovc.common.panel import Gap
+from emovc.common.score_files import read_part
 from emovc.common.scores import (
     METRICS,
     Headings,
@@ -61,10 +62,10 @@ def write_results(
     Returns:
         The model's means by logging key.
     """
-    parts = [read_part(out, pair) for pair in pairs]
-    scores = [score for part in parts for score in part[0]]
+    parts = [read_part(part_of(out, pair)) for pair in pairs]
+    scores = [score for part in parts for score in part.scores]
     headings = METRICS | evaluator.panel.headings
-    lines = [json.dumps([s._asdict() for s in part[0]]) for part in parts]
+    lines = [json.dumps(without_nan([s._asdict() for s in part.scores])) for part in parts]
     write_text(out / "scores.jsonl", "\n".join(lines) + "\n")
     write_text(out / "scores.csv", to_csv(scores, headings))
     rows = table(scores, headings)
@@ -79,8 +80,8 @@ def write_results(
         "confusions": confusions(scores),
         "judges": record.judges,
         "left_out": record.left_out,
-        "gaps": count_gaps([gap for part in parts for gap in part[1]]),
-        "cost": cost(evaluator, [part[2] for part in parts]),
+        "gaps": count_gaps([gap for part in parts for gap in part.gaps]),
+        "cost": cost(evaluator, [part.rtf for part in parts if part.rtf is not None]),
         "keys": keys,
     }
     write_json(out / "summary.json", summary)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from emovc.common.errors import UserError
 from emovc.common.features.store import FeatureStore, open_store
-from emovc.common.files import read_json
 from emovc.common.manifest import Utterance
+from emovc.common.speakers_file import NAME, read_speakers
 from emovc.common.splits import speaker_material
 
 F0_STATISTICS = "f0_statistics"
@@ -61,7 +61,7 @@ def open_features(
     per_frame = {n: s for n, s in stores.items() if "hop_length" in s.settings}
     constants = {n: _speaker_mean(stores[n], utterances) for n in speaker_means}
     if "f0" in stores:
-        constants[F0_STATISTICS] = _f0_statistics(manifest.parent / "speakers.json", utterances)
+        constants[F0_STATISTICS] = _f0_statistics(manifest.parent / NAME, utterances)
     rest = stores.keys() - per_frame.keys() - constants.keys()
     return Features(stores, per_frame, {name: stores[name] for name in rest}, constants)
 
@@ -90,7 +90,7 @@ def _speaker_mean(store: FeatureStore, utterances: Sequence[Utterance]) -> dict[
 
 def _f0_statistics(path: Path, utterances: Sequence[Utterance]) -> dict[str, Tensor]:
     """Mean and standard deviation of ln F0 of each utterance's speaker, (2,)."""
-    speakers = read_json(path)
+    speakers = read_speakers(path)
     unknown = sorted({u.speaker for u in utterances} - speakers.keys())
     if unknown:
         raise UserError(f"{path}: lacks speaker {unknown[0]}; run emovc prepare again")

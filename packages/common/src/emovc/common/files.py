@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from emovc.common.errors import UserError
 
@@ -146,8 +146,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write indented JSON atomically; null where a number is none or infinite."""
+    write_text(path, json.dumps(without_nan(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def without_nan(value: Any) -> Any:
@@ -159,18 +159,52 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON.
+def read_json(path: Path, nan_as_null: bool = False) -> Any:
+    """Read JSON, in which every number is finite.
+
+    Args:
+        path: The file.
+        nan_as_null: Read ``NaN`` as null, which older results hold where there is no value.
 
     Raises:
-        UserError: The file is absent or no JSON.
+        UserError: The file is absent or no JSON, or holds NaN or infinity.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"), str(path), nan_as_null)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror}); copy it again") from None
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: not valid JSON ({error}); make the file anew") from None
+
+
+def parse_json(text: str, where: str, nan_as_null: bool = False) -> Any:
+    """Read a text as JSON, in which every number is finite.
+
+    Args:
+        text: The text.
+        where: File, and line if it has several, for messages.
+        nan_as_null: Read ``NaN`` as null.
+
+    Raises:
+        UserError: It is no JSON, or holds NaN or infinity.
+    """
+
+    def constant(name: str) -> float | None:
+        if nan_as_null and name == "NaN":
+            return None
+        raise UserError(f"{where}: holds {name}, which is no number of JSON; make the file anew")
+
+    def finite(digits: str) -> float:
+        return value if math.isfinite(value := float(digits)) else cast(float, constant(digits))
+
+    try:
+        return json.loads(text, parse_constant=constant, parse_float=finite)
+    except RecursionError:
+        raise UserError(f"{where}: is nested too deeply; make the file anew") from None
+    except ValueError as error:  # JSONDecodeError, and integers of thousands of digits
+        raise UserError(f"{where}: not valid JSON ({error}); make the file anew") from None
 
 
 def sha256_of(path: Path) -> str:

@@ -14,8 +14,9 @@ from emovc.common.errors import UserError
 from emovc.common.files import file_name
 from emovc.common.loggers import WandbCurves
 from emovc.common.manifest import Utterance
-from emovc.common.pair_conversion import PairConverter, draw_pair, known_speakers
+from emovc.common.pair_conversion import PairConverter, draw_pair
 from emovc.common.pairs import Pair, conversion_pairs
+from emovc.common.speakers_file import known_speakers
 from emovc.common.wav import write_wav
 
 

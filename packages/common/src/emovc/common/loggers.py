@@ -11,7 +11,9 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from emovc.common.files import read_json, write_text
+from emovc.common.errors import UserError
+from emovc.common.files import write_text
+from emovc.common.run_record import read_run_id
 
 
 class CsvCurves(Logger):
@@ -86,7 +88,12 @@ class CsvCurves(Logger):
 
     def _reopen(self, step: int) -> None:
         """Drop rows from ``step`` on: they are about to be made again."""
-        rows = [row for row in self._read() if int(row["step"]) < step]
+        try:
+            rows = [row for row in self._read() if int(row["step"]) < step]
+        except (KeyError, ValueError):
+            raise UserError(
+                f"{self.path}: a row has no whole number as its step; move the file away to go on"
+            ) from None
         self._columns = list(rows[0]) if rows else ["step"]
         write_text(self.path, self._text(rows, header=True))
 
@@ -200,11 +207,23 @@ def log_to_run(run: Path, values: dict[str, float]) -> None:
         run: Folder of the run.
         values: Values by key.
     """
-    run_id = read_json(run / "run.json")["id"]
+    run_id = read_run_id(run)
     wandb_run = WandbCurves(str(run), "/".join(run.parts[-2:]), run_id)
     wandb_run.experiment.summary.update(values)
     wandb_run.experiment.finish()
     path = run / "evaluation.csv"
-    old = csv.DictReader(path.open(encoding="utf-8")) if path.exists() else []
-    merged = {row["key"]: row["value"] for row in old} | values
+    merged = _read_values(path) | values
     write_text(path, "key,value\n" + "".join(f"{k},{v}\n" for k, v in merged.items()))
+
+
+def _read_values(path: Path) -> dict[str, str]:
+    """Values by key of ``evaluation.csv``, nothing where it is absent."""
+    if not path.exists():
+        return {}
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    except (UnicodeDecodeError, csv.Error):
+        rows = []
+    if rows[:1] != [["key", "value"]] or any(len(row) != 2 for row in rows):
+        raise UserError(f"{path}: is no table of key and value; move it away")
+    return dict((key, value) for key, value in rows[1:])

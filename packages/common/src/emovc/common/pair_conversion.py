@@ -15,7 +15,6 @@ from emovc.common.convert import synthesise
 from emovc.common.converted import ConvertedFiles
 from emovc.common.errors import UserError
 from emovc.common.f0 import Dio
-from emovc.common.files import read_json
 from emovc.common.manifest import Utterance
 from emovc.common.pairs import Pair
 from emovc.common.pictures import draw_f0, draw_mels, save_figure
@@ -64,7 +63,7 @@ class PairConverter:
     Args:
         converter: The model, or a folder of files converted before.
         vocoder: Its vocoder.
-        speakers: ln F0 statistics of speakers where they are known, see :func:`known_speakers`.
+        speakers: ln F0 statistics of speakers where they are known.
         seed: Seed of the conversions.
         device: Device of model and vocoder.
         reference: Who speaks the references of models that take any words.
@@ -168,12 +167,6 @@ class PairConverter:
         """A waveform (N,) with its log-mel."""
         mel = self.frontend(torch.from_numpy(wav).to(self.device)[None])[0]
         return Clip(wav, mel.cpu().numpy())
-
-
-def known_speakers(manifest: Path) -> dict[str, Any]:
-    """Statistics of ln F0 of speakers from ``speakers.json`` beside a manifest, if it is there."""
-    path = manifest.parent / "speakers.json"
-    return read_json(path) if path.exists() else {}
 
 
 def draw_pair(pair: Pair, clips: Mapping[str, Clip], frontend: LogMel, folder: Path) -> None:

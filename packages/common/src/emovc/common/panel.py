@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 from torch import nn
 
 from emovc.common.errors import UserError
 from emovc.common.judging import Goal, Judge, LanguageJudge, Verdict
 from emovc.common.pretrained import build
 from emovc.common.weights import weights_hash
+from emovc.common.yaml_files import read_yaml
 
 DEFAULT = Path(__file__).parent / "judges" / "default.yaml"
 
@@ -179,12 +179,9 @@ def read_judges(
         UserError: The file is no such list, or a judge can't be built.
     """
     file = path or DEFAULT
-    try:
-        entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file of judges; configs/judges has examples") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise UserError(f"{file}: not YAML; write a list of class_path and init_args") from None
+    if not file.exists():
+        raise UserError(f"{file}: no such file of judges; configs/judges has examples")
+    entries = read_yaml(file)
     if not isinstance(entries, list) or not all(
         isinstance(e, dict) and "class_path" in e for e in entries
     ):

@@ -10,6 +10,7 @@ import numpy as np
 
 from emovc.common.audio_copies import Copies, copy_audio
 from emovc.common.check import check_manifest, find_bad_audio, summary
+from emovc.common.checked_values import read_checked
 from emovc.common.corpora import Listing, read_corpus
 from emovc.common.errors import UserError
 from emovc.common.f0 import F0Tracker, SwiftF0, log_f0_statistics
@@ -19,8 +20,8 @@ from emovc.common.features.extractors import (
     NetworkFeature,
     SignalFeature,
 )
-from emovc.common.features.store import FeatureStore, missing, store_folder
-from emovc.common.files import read_json, remove_leftovers, write_json, write_text
+from emovc.common.features.store import AGAIN, FeatureStore, Meta, missing, store_folder
+from emovc.common.files import remove_leftovers, write_json, write_text
 from emovc.common.manifest import Utterance, write_manifest
 from emovc.common.pretrained import build
 from emovc.common.splits import assign_split, require_no_leaks, speaker_material
@@ -108,7 +109,8 @@ def usual_tracker(root: Path) -> F0Tracker:
     Raises:
         UserError: The store holds F0 of several trackers.
     """
-    made = {path.parent.name: read_json(path)["settings"] for path in root.glob("f0-*/meta.json")}
+    found = sorted(root.glob("f0-*/meta.json"))
+    made = {p.parent.name: read_checked(p, Meta, AGAIN)["settings"] for p in found}
     usual = F0Feature(SwiftF0())
     if not made:
         return usual.tracker
@@ -119,10 +121,12 @@ def usual_tracker(root: Path) -> F0Tracker:
         )
     (settings,) = made.values()
     if settings != usual.settings:
-        kind = settings["class"].rpartition(".")[2]
+        kind = str(settings.get("class")).rpartition(".")[2]
         sys.stdout.write(f"F0 by {kind}, as what {root} holds; --f0 SwiftF0 adds the default's\n")
-    found: F0Tracker = build(F0Feature.description(settings), str(root))
-    return found
+    tracker = build(F0Feature.description(settings), str(found[0]))
+    if not isinstance(tracker, F0Tracker):
+        raise UserError(f"{found[0]}: names a {type(tracker).__name__}, no F0 tracker; {AGAIN}")
+    return tracker
 
 
 def extract_features(

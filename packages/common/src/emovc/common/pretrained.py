@@ -9,18 +9,40 @@ checkpoints read with ``weights_only=True``.
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypedDict, TypeVar, get_type_hints
 
 import yaml
 from torch import Tensor, nn
 
+from emovc.common.checked_values import checked
 from emovc.common.errors import UserError
 from emovc.common.files import write_text
 from emovc.common.trust import class_of_file, class_of_user, trusting
 from emovc.common.weights import load_exactly, read_weights, require_trained, save_weights
+from emovc.common.yaml_files import read_yaml
 
 Network = TypeVar("Network", bound=nn.Module)
 PREFIX = "model."
+# What constructors raise for values that are no sizes, rates or names.
+UNBUILDABLE = (
+    TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError, MemoryError,
+    AssertionError,
+)  # fmt: skip
+HELD = {"state_dict": dict[str, Any], "hyper_parameters": dict[str, Any]}
+
+
+class _Arguments(TypedDict):
+    manifest: str
+
+
+class _Data(TypedDict):
+    init_args: _Arguments
+
+
+class RunConfig(TypedDict):
+    """What is read of a run's ``config.yaml``."""
+
+    data: _Data
 
 
 def build(config: Any, where: str, ours: bool = True) -> Any:
@@ -52,7 +74,16 @@ def build(config: Any, where: str, ours: bool = True) -> Any:
     if unknown:
         known = ", ".join(inspect.signature(kind).parameters)
         raise UserError(f"{where}: {path} has no setting {unknown[0]!r}; it has {known}")
-    return kind(**arguments)
+    try:
+        return kind(**arguments)
+    except UserError:
+        raise
+    except UNBUILDABLE as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise UserError(
+            f"{where}: {path} can't be built of its init_args ({reason}); correct them, or take the"
+            " original file"
+        ) from None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -64,6 +95,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     checkpoint = read_weights(path)
     if not checkpoint.keys() >= {"state_dict", "hyper_parameters"}:
         raise UserError(f"{path}: is no training checkpoint of emovc; use a file from checkpoints/")
+    for name, kind in HELD.items():
+        checked(checkpoint[name], kind, f"{path}: {name}", "take another checkpoint")
     return checkpoint
 
 
@@ -101,7 +134,7 @@ def load_folder(
     config, weights = folder / "config.yaml", folder / "model.safetensors"
     if not config.is_file():
         raise UserError(f"{config}: is missing; emovc export RUN {folder} writes it")
-    parsed = yaml.safe_load(config.read_text(encoding="utf-8"))
+    parsed = read_yaml(config)
     if not isinstance(parsed, dict):
         raise UserError(f"{config}: does not describe a model; export it again")
     return _load(parsed.get("model"), read_weights(weights), kind, settings, weights)
@@ -203,8 +236,18 @@ def manifest_of(run: Path) -> Path:
     """
     config = run / "config.yaml"
     if (run / "checkpoints").is_dir() and config.is_file():
-        return Path(yaml.safe_load(config.read_text())["data"]["init_args"]["manifest"])
+        return manifest_in(config)
     raise UserError(f"{run}: does not tell its manifest; give --manifest")
+
+
+def manifest_in(config: Path) -> Path:
+    """The manifest that a run's ``config.yaml`` names.
+
+    Raises:
+        UserError: It names none.
+    """
+    found = checked(read_yaml(config), RunConfig, config, "give --manifest")
+    return Path(found["data"]["init_args"]["manifest"])
 
 
 def _checked(class_path: Any, settings: dict[str, Any], where: str) -> dict[str, Any]:
@@ -246,7 +289,8 @@ def _load(
     if not isinstance(config, dict) or "class_path" not in config:
         raise UserError(f"{where}: does not say what model it holds; was it made by emovc fit?")
     given = _checked(config["class_path"], settings or {}, str(where))
-    config = {**config, "init_args": {**(config.get("init_args") or {}), **given}}
+    own = checked(config.get("init_args") or {}, dict[str, Any], f"{where}: init_args", "export it")
+    config = {**config, "init_args": {**own, **given}}
     network = build(config, str(where))
     if not isinstance(network, kind):
         raise UserError(f"{where}: holds a {type(network).__name__}, not a {kind.__name__}")

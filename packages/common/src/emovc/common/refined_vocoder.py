@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from emovc.common.audio import LogMel
+from emovc.common.checked_values import read_object
 from emovc.common.errors import UserError
 from emovc.common.files import read_json, write_json
 from emovc.common.griffin_lim import GriffinLim
@@ -95,7 +96,7 @@ class RefinedVocoder(nn.Module):
         network = HiFiGAN.from_pretrained(folder)
         config = {}
         if folder.suffix != ".ckpt" and not (folder / "checkpoints").is_dir():
-            config = read_json(find_generator(folder).parent / "config.json")
+            config = read_object(find_generator(folder).parent / "config.json")
         given = config.get(SYNTHESIS, {})
         try:
             level = _number(given.get("level", OFFICIAL_LEVEL))

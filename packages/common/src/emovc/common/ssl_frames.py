@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from emovc.common.checked_values import read_object
 from emovc.common.errors import UserError
-from emovc.common.files import read_json
 from emovc.common.resample import Resample
 from emovc.common.transformers_loading import (
     CONFIG,
@@ -104,7 +104,7 @@ class SslFrames(nn.Module):
         if self._loaded is not None:
             return
         folder = find_folder(self.source, (), (PREPROCESSOR,), offline)
-        kind = read_json(folder / CONFIG).get("model_type")
+        kind = read_object(folder / CONFIG).get("model_type")
         if kind not in (*ENCODERS, "whisper"):
             known = ", ".join(ENCODERS)
             raise UserError(f"{self.source}: is a {kind} model; this takes {known}, whisper")

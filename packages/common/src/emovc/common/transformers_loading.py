@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from emovc.common.checked_values import read_object
 from emovc.common.errors import UserError
-from emovc.common.files import read_json
 from emovc.common.hub import fetch_model
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
@@ -94,7 +94,7 @@ def load_transformer(
         UserError: There is no such model, it is of another kind, or it lacks weights.
     """
     folder = find_folder(source, (), (PREPROCESSOR,), offline)
-    kind = read_json(folder / CONFIG).get("model_type")
+    kind = str(read_object(folder / CONFIG).get("model_type"))
     if kind not in kinds:
         raise UserError(f"{source}: is a {kind} model; this takes {', '.join(kinds)}")
     network, missing = _load(kinds[kind], folder)
@@ -104,7 +104,7 @@ def load_transformer(
             " would stay random; take a model of that kind"
         )
     path = folder / PREPROCESSOR
-    preprocessor = read_json(path) if path.is_file() else {}
+    preprocessor = read_object(path) if path.is_file() else {}
     return Pretrained(network, network.config, preprocessor, str(source))
 
 

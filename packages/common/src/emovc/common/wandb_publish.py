@@ -6,7 +6,7 @@ from typing import Any
 
 from emovc.common.comparison import Comparison
 from emovc.common.errors import UserError
-from emovc.common.files import read_json
+from emovc.common.run_record import read_run_id
 from emovc.common.wandb_report import HEARD, MEDIA, build_report, build_workspace, run_folders
 
 LISTENED = 12  # sentences logged, as uploads cost
@@ -42,7 +42,7 @@ def log_audio(
     with wandb.init(
         project=project,
         entity=entity,
-        id=read_json(run / "run.json")["id"],
+        id=read_run_id(run),
         name="/".join(run.parts[-2:]),
         dir=str(run),
         resume="allow",

@@ -12,7 +12,7 @@ from emovc.common.comparison import Comparison
 from emovc.common.comparison_plots import emotion_metrics, speaker_metrics
 from emovc.common.comparison_reading import COPY
 from emovc.common.errors import UserError
-from emovc.common.files import read_json
+from emovc.common.run_record import read_run_id
 
 if TYPE_CHECKING:
     import wandb_workspaces.reports.v2 as wr
@@ -128,7 +128,7 @@ def _title(comparison: Comparison) -> str:
 def _ids(comparison: Comparison) -> list[str]:
     """W&B ids of the runs."""
     runs = run_folders(comparison).values()
-    return [read_json(run / "run.json")["id"] for run in runs]
+    return [read_run_id(run) for run in runs]
 
 
 def _curves(comparison: Comparison, *prefixes: str) -> list[Any]:

@@ -51,7 +51,7 @@ def _damaged(path: Path) -> UserError:
 
 
 def load_exactly(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
-    """Load weights of which none is missing, left over or of another shape.
+    """Load weights of which none is missing, left over, of another shape, or NaN.
 
     Args:
         module: Network to fill.
@@ -61,6 +61,9 @@ def load_exactly(module: nn.Module, state: dict[str, Tensor], source: Path) -> N
     Raises:
         UserError: They don't fit; one example of each kind of misfit is named.
     """
+    foreign = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if foreign:
+        raise UserError(f"{source}: {foreign[0]} is no table of numbers; take another checkpoint")
     own = module.state_dict()
     missing = [name for name in own if name not in state]
     unexpected = [name for name in state if name not in own]
@@ -79,7 +82,18 @@ def load_exactly(module: nn.Module, state: dict[str, Tensor], source: Path) -> N
             f"{source}: doesn't fit this {type(module).__name__}: {', '.join(complaints)}; "
             "take the checkpoint and the configuration from the same place"
         )
+    diverged = [name for name, value in state.items() if not _numbers(value)]
+    if diverged:
+        raise UserError(
+            f"{source}: {len(diverged)} weights hold NaN or infinity ({diverged[0]} ...); take an"
+            " earlier checkpoint, or train anew"
+        )
     module.load_state_dict(state)
+
+
+def _numbers(value: Tensor) -> bool:
+    """Whether all of a tensor is finite; a sum shows NaN and infinity without a copy."""
+    return not value.is_floating_point() or bool(value.sum(dtype=torch.float64).isfinite())
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

@@ -1,12 +1,12 @@
 """What the decoder's training needs before its first step: labels, vectors, the average voice."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from emovc.common.audio import require_same_mel
+from emovc.common.checked_values import read_checked
 from emovc.common.errors import UserError
 from emovc.common.features.store import FeatureStore
-from emovc.common.files import read_json
 from emovc.common.weights import load_exactly
 from emovc.emoconv_diff.converter import EmoConvDiff
 from emovc.emoconv_diff.encoder import AverageVoiceEncoder
@@ -28,10 +28,18 @@ def emotion_store(data: Any, feature: str) -> FeatureStore:
     return found[feature]
 
 
+class _Source(TypedDict):
+    labels: str
+    weights: str
+
+
 def label_source(manifest: Path) -> dict[str, Any] | None:
     """What ``emovc label-arousal`` wrote of the labels of a manifest, nothing for real ones."""
     path = manifest.with_suffix(".arousal.json")
-    return read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    found: dict[str, Any] = read_checked(path, _Source, "label the manifest anew")
+    return found
 
 
 def load_average_voice(model: EmoConvDiff, source: str | None) -> None:

@@ -28,6 +28,7 @@ from emovc.genner_tts.quantizer import EmotionQuantizer
 
 MAGIC = b"EVCQ"
 VERSION = 1
+MOST = 1_000_000  # vectors of a stream; a damaged header would ask for all memory
 LEVELS = 64  # of lambda: 0, and 63 spaced evenly in log lambda
 HEADER = struct.Struct("<4sB8sBI")  # magic, version, model, level of lambda, number of vectors
 CHECKSUM = struct.Struct("<I")  # CRC32 of the header and of what follows
@@ -76,6 +77,8 @@ def encode_stream(quantizer: EmotionQuantizer, e: Tensor, lam: float) -> bytes:
         UserError: See :meth:`EmotionQuantizer.forward`.
     """
     quantizer.weights_of(lam, e)
+    if len(e) > MOST:
+        raise UserError(f"stream: {len(e)} embeddings; write at most {MOST} to one stream")
     level = nearest_level(quantizer, lam)
     number = lambda_levels(quantizer).index(level)
     given = e[None] if quantizer.recurrent else e
@@ -103,10 +106,13 @@ def decode_stream(quantizer: EmotionQuantizer, stream: bytes) -> Decoded:
     decoder = constriction.stream.queue.RangeDecoder(words)
     lam = lambda_levels(quantizer)[level]
     indices = torch.empty(count, *_shape(quantizer), dtype=torch.long)
-    with _one_thread(), torch.no_grad():
-        walk = _Walk(quantizer, lam)
-        for vector in indices:
-            walk.read(decoder, vector)
+    try:
+        with _one_thread(), torch.no_grad():
+            walk = _Walk(quantizer, lam)
+            for vector in indices:
+                walk.read(decoder, vector)
+    except (AssertionError, ValueError, IndexError):  # of constriction
+        raise UserError("stream: holds codes that its model can't have; write it anew") from None
     device = quantizer.codebooks.codes.device
     return Decoded(quantizer.decode(indices.to(device)), indices, lam)
 
@@ -174,6 +180,9 @@ def _open(quantizer: EmotionQuantizer, stream: bytes) -> tuple[int, int, bytes]:
     header, payload = stream[: HEADER.size], stream[HEADER_BYTES:]
     if CHECKSUM.unpack_from(stream, HEADER.size)[0] != zlib.crc32(header + payload):
         raise UserError("stream: is damaged or truncated (its checksum is wrong); copy it again")
+    if level >= LEVELS or count > MOST:
+        what = f"level {level} of lambda" if level >= LEVELS else f"{count} embeddings"
+        raise UserError(f"stream: its header says {what}, which no stream has; write it anew")
     own = model_hash(quantizer)
     if model != own:
         raise UserError(

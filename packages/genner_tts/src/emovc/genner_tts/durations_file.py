@@ -3,10 +3,26 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypedDict
 
+from emovc.common.checked_values import Between, checked
 from emovc.common.errors import UserError
-from emovc.common.files import write_text
+from emovc.common.files import parse_json, write_text
+
+ANEW = "write it anew with emovc export-durations"
+
+
+class _Made(TypedDict):
+    source: Any
+    sample_rate: Annotated[int, Between(1)]
+    hop_length: Annotated[int, Between(1)]
+    weights: Any
+
+
+class _Row(TypedDict):
+    sha256: str
+    phones: list[str]
+    durations: list[Annotated[int, Between(0)]]
 
 
 class Timed(NamedTuple):
@@ -59,13 +75,19 @@ def read_durations(path: Path) -> Durations:
         UserError: The file is absent or damaged.
     """
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        made = {key: rows[0][key] for key in ("source", "sample_rate", "hop_length", "weights")}
-        found = {row["sha256"]: Timed(row["phones"], row["durations"]) for row in rows[1:]}
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file of durations; emovc export-durations RUN MANIFEST writes it"
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, IndexError, TypeError):
+    except (UnicodeDecodeError, OSError):
         raise UserError(f"{path}: is no file of durations; write it anew") from None
+    made = checked(parse_json(lines[0], f"{path}:1"), _Made, f"{path}:1", ANEW)
+    found = {}
+    for number, line in enumerate(lines[1:], 2):
+        where = f"{path}:{number}"
+        row: _Row = checked(parse_json(line, where), _Row, where, ANEW)
+        if len(row["phones"]) != len(row["durations"]):
+            raise UserError(f"{where}: phones and durations differ in number; {ANEW}")
+        found[row["sha256"]] = Timed(row["phones"], row["durations"])
     return Durations(made, found)

@@ -3,17 +3,18 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from emovc.common.checked_values import read_checked
 from emovc.common.convert import expand, read_speech
 from emovc.common.errors import UserError
 from emovc.common.features.making import make_feature
 from emovc.common.features.store import open_store
-from emovc.common.files import atomic_path, read_json, write_json
+from emovc.common.files import atomic_path, write_json
 from emovc.common.manifest import read_manifest
 from emovc.common.parsing import run_function
 from emovc.common.progress import progress
@@ -84,10 +85,11 @@ def decode(model: Path, stream: Path, out: Path) -> None:
     except UserError as error:
         raise UserError(f"{stream}: {str(error).removeprefix('stream: ')}") from None
     named = _list_of(stream)
+    ids = _names(named, len(found.indices)) if named.exists() else None
     with atomic_path(out) as temporary:
         save_file({"embeddings": found.embeddings, "indices": found.indices}, temporary)
-    if named.exists():
-        write_json(_list_of(out), {"ids": read_json(named)["ids"], "lambda": found.lam})
+    if ids is not None:
+        write_json(_list_of(out), {"ids": ids, "lambda": found.lam})
     sys.stdout.write(f"{len(found.indices)} embeddings of lambda {found.lam:.3g}\n{out}\n")
 
 
@@ -126,6 +128,23 @@ def heard(files: Sequence[Path], encoder: str, sample_rate: int) -> tuple[list[s
 def _list_of(path: Path) -> Path:
     """Where the names of what is in a file are."""
     return path.with_name(f"{path.name}.json")
+
+
+class _Names(TypedDict):
+    ids: list[str]
+
+
+def _names(path: Path, count: int) -> list[str]:
+    """Names of what is in a stream.
+
+    Raises:
+        UserError: The list is damaged, or of another stream.
+    """
+    remedy = "copy it again with its stream, or remove it"
+    ids: list[str] = read_checked(path, _Names, remedy)["ids"]
+    if len(ids) != count:
+        raise UserError(f"{path}: names {len(ids)} recordings, the stream holds {count}; {remedy}")
+    return ids
 
 
 def _load(path: Path) -> EmotionQuantizer:

@@ -4,11 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
-
 from emovc.common.errors import UserError
 from emovc.common.weights import weights_hash
 from emovc.common.whisper_folder import VARIABLE, find_whisper
+from emovc.common.yaml_files import read_yaml
 from emovc.ser.emotion_encoder import VARIANTS, EmotionEncoder
 from emovc.ser.whisper_emotion import PURPOSES, WhisperEmotion
 
@@ -72,7 +71,7 @@ def on_whisper(source: str | Path) -> bool:
     config = Path(source) / "config.yaml"
     if str(source) in VARIANTS or not config.is_file():
         return False
-    parsed = yaml.safe_load(config.read_text(encoding="utf-8"))
+    parsed = read_yaml(config)
     model = parsed.get("model") if isinstance(parsed, dict) else None
     path = model.get("class_path") if isinstance(model, dict) else None
     return str(path).rpartition(".")[2] == WhisperEmotion.__name__

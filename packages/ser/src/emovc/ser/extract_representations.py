@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
 from emovc.common.errors import UserError
@@ -16,6 +15,7 @@ from emovc.common.features.store import missing, store_folder
 from emovc.common.manifest import read_manifest
 from emovc.common.parsing import run_function
 from emovc.common.unchanged import require_unchanged
+from emovc.common.yaml_files import read_yaml
 
 
 def represent(
@@ -71,12 +71,9 @@ def read_list(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: The file is absent or is no such list.
     """
-    try:
-        items = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(f"{path}: no such file; configs/data/representations.yaml is one") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no YAML ({' '.join(str(error).split())})") from None
+    if not path.exists():
+        raise UserError(f"{path}: no such file; configs/data/representations.yaml is one")
+    items = read_yaml(path)
     if not isinstance(items, list) or not all(_describes(item) for item in items) or not items:
         raise UserError(
             f"{path}: must be a list of class_path and init_args, as in"

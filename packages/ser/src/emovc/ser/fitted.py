@@ -51,12 +51,17 @@ def read_fitted(path: Path, kind: str, remedy: str) -> tuple[dict[str, np.ndarra
     try:
         with safe_open(path, "np") as file:
             facts = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            if not isinstance(facts, dict):
+                raise ValueError
             arrays = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError):
         raise UserError(f"{path}: not a whole file of a {kind} (truncated?); {remedy}") from None
     if facts.get("kind") != kind:
         found = facts.get("kind", "something else")
         raise UserError(f"{path}: holds {found}, not a {kind}; {remedy}")
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise UserError(f"{path}: {name} holds NaN or infinity; {remedy}")
     return arrays, facts
 
 

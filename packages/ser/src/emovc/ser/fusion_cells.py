@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, TypedDict
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from emovc.common.checked_values import Between, checked
 from emovc.common.files import short_hash
 from emovc.common.manifest import Utterance
 from emovc.common.progress import progress
@@ -163,17 +164,23 @@ def job_key(job: Job, data: str, stores: dict[str, str], n_folds: int, recipe: R
     return short_hash([RECIPE, data, used, job.cell, where, recipe])
 
 
+class _Finished(TypedDict):
+    key: str
+    predicted: list[Annotated[int, Between(0)]]
+
+
 def read_finished(path: Path) -> dict[str, list[int]]:
     """Predictions of the trainings in a file by key; a line that was cut off doesn't count."""
     if not path.is_file():
         return {}
     found = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
-        found[row["key"]] = row["predicted"]
+        done: _Finished = checked(row, _Finished, path, "remove the line, or the file")
+        found[done["key"]] = done["predicted"]
     return found
 
 

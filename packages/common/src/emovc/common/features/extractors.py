@@ -60,7 +60,7 @@ class F0Feature:
     def description(settings: dict[str, Any]) -> dict[str, Any]:
         """The tracker of a store's settings as ``class_path`` and ``init_args``."""
         arguments = {name: value for name, value in settings.items() if name != "class"}
-        return {"class_path": settings["class"], "init_args": arguments}
+        return {"class_path": settings.get("class"), "init_args": arguments}
 
     def __call__(self, wav: np.ndarray) -> np.ndarray:
         """F0 in Hz, (T,)."""

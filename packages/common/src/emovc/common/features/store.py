@@ -9,18 +9,35 @@ shard only.
 """
 
 import io
-import json
 import shutil
 import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
 
+from emovc.common.checked_values import Between, checked, read_checked
 from emovc.common.errors import UserError
-from emovc.common.files import atomic_path, read_json, short_hash, write_json
+from emovc.common.files import atomic_path, short_hash, write_json
 from emovc.common.manifest import Utterance
+
+AGAIN = "delete the folder and extract the feature again"
+Index = dict[str, tuple[Annotated[int, Between(0)], Annotated[int, Between(1)]]]
+
+
+class Meta(TypedDict):
+    """``meta.json``: the feature's name, and the extractor's arguments."""
+
+    name: str
+    settings: dict[str, Any]
+
+
+class Frames(TypedDict):
+    """Those of the arguments that say which frames a feature has."""
+
+    sample_rate: NotRequired[Annotated[int, Between(1)]]
+    hop_length: NotRequired[Annotated[int, Between(1)]]
 
 
 def store_folder(root: Path, name: str, settings: dict[str, Any]) -> Path:
@@ -72,18 +89,19 @@ class FeatureStore:
         folder: The feature's folder.
 
     Raises:
-        UserError: The folder holds no feature.
+        UserError: The folder holds no feature, or a file of it is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        meta = read_json(folder / "meta.json")
-        self.name: str = meta["name"]
-        self.settings: dict[str, Any] = meta["settings"]
+        meta: Meta = read_checked(folder / "meta.json", Meta, AGAIN)
+        self.name = meta["name"]
+        self.settings = meta["settings"]
+        checked(self.settings, Frames, folder / "meta.json", AGAIN)
         self._index: dict[str, tuple[str, int, int]] = {}
         for path in sorted(folder.glob("*.json")):
             if path.name != "meta.json" and not path.name.startswith("."):
-                rows = json.loads(path.read_text(encoding="utf-8"))
+                rows = read_checked(path, Index, AGAIN)
                 self._index.update({k: (path.stem, first, n) for k, (first, n) in rows.items()})
         self._shards: dict[str, np.ndarray] = {}
 
@@ -109,12 +127,41 @@ class FeatureStore:
             )
 
     def get(self, sha256: str, start: int = 0, rows: int | None = None) -> np.ndarray:
-        """Value of a file, (T, D), or at most ``rows`` of its frames from ``start`` on."""
+        """Value of a file, (T, D), or at most ``rows`` of its frames from ``start`` on.
+
+        Raises:
+            UserError: The shard is damaged, has fewer rows than its index says, or holds NaN.
+        """
         shard, first, count = self._index[sha256]
         if shard not in self._shards:
-            self._shards[shard] = np.load(self.folder / f"{shard}.npy", mmap_mode="r")
+            self._shards[shard] = self._open(shard)
+        values = self._shards[shard]
+        if first + count > len(values):
+            raise UserError(
+                f"{self.folder / shard}.json: {sha256} has rows {first} to {first + count} of a"
+                f" shard of {len(values)}; {AGAIN}"
+            )
         stop = count if rows is None else min(start + rows, count)
-        return self._shards[shard][first + min(start, stop) : first + stop]
+        found = values[first + min(start, stop) : first + stop]
+        if not np.isfinite(found).all():
+            raise UserError(
+                f"{self.folder / shard}.npy: holds NaN or infinity for {sha256}; {AGAIN}"
+            )
+        return found
+
+    def _open(self, shard: str) -> np.ndarray:
+        """Map a shard, (N, D), of as many columns as the others."""
+        path = self.folder / f"{shard}.npy"
+        try:
+            values = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError):
+            raise UserError(f"{path}: is absent, or not a whole array; {AGAIN}") from None
+        width = next((other.shape[1] for other in self._shards.values()), None)
+        plain = isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind == "f"
+        if not plain or width not in (None, values.shape[1]):
+            wanted = "a table of numbers" if width is None else f"{width} numbers per row"
+            raise UserError(f"{path}: must hold {wanted}; {AGAIN}")
+        return values
 
     def any(self) -> np.ndarray:
         """Value of one of the files, to see its shape.

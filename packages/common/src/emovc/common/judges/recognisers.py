@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from emovc.common.checked_values import read_object
 from emovc.common.errors import UserError
-from emovc.common.files import read_json, sha256_of, short_hash
+from emovc.common.files import sha256_of, short_hash
 from emovc.common.judges.hearing import hear_at
 from emovc.common.judges.long_speech import join_transcripts, window_bounds
 from emovc.common.transformers_loading import CONFIG, find_folder, load_network, load_part, quiet
@@ -330,7 +331,7 @@ def _require_whisper(folder: Path) -> None:
     Raises:
         UserError: It is of another model, or absent.
     """
-    kind = read_json(folder / CONFIG).get("model_type")
+    kind = read_object(folder / CONFIG).get("model_type")
     if kind != "whisper":
         raise UserError(f"{folder}: is a {kind} model, not a Whisper; {AGAIN}")
     if not (folder / FILES[0]).is_file():  # without it the library takes it for an English one
