@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import entry_points
 
 from emovc.common.errors import UserError
-from emovc.common.files import disk_errno, full_disk
+from emovc.common.explain import explain
 from emovc.common.quiet import quieten
 from emovc.common.signals import INTERRUPTED, end_when_terminated
 
@@ -64,11 +64,11 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        full = full_disk(disk_errno(error), getattr(error, "filename", None) or "output")
-        if full is None:
+        known = explain(error)
+        if known is None:
             raise
-        sys.stderr.write(f"emovc: {full}\n")
-        sys.exit(full.exit_code)
+        sys.stderr.write(f"emovc: {known}\n")
+        sys.exit(known.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("emovc: interrupted\n")
         sys.exit(INTERRUPTED)

@@ -190,12 +190,19 @@ class SpeechDataModule(L.LightningDataModule):
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
         frames = [self._frames(utterances[i]) for i in partners.indices]
+        chosen = None if training else self._chosen(split, frames)
+        taken = len(frames if chosen is None else chosen)
+        if taken < n_ranks:
+            raise UserError(
+                f"{self.manifest}: split {split} has {taken} utterances for {n_ranks} devices;"
+                " lower trainer.devices"
+            )
         size = self.batch_size * n_ranks
         most = None
         if self.batch_seconds is not None:
             most = int(self.batch_seconds * n_ranks * self.sample_rate / self.hop_length)
         if not training:
-            fixed = evaluation_batches(frames, size, most, n_ranks, self._chosen(split, frames))
+            fixed = evaluation_batches(frames, size, most, n_ranks, chosen)
             plan = partial(_same, fixed)
         elif self.crop is not None:
             plan = partial(crop_batches, frames, self.crop, size, self.seed)

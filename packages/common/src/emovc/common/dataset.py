@@ -9,11 +9,13 @@ from torch.utils.data import Dataset
 
 from emovc.common.batch import Sample
 from emovc.common.emotions import emotion_index
+from emovc.common.errors import UserError
 from emovc.common.feature_set import Features
 from emovc.common.manifest import Utterance
 from emovc.common.partners import Partners
 from emovc.common.sampling import Request
 from emovc.common.unchanged import read_utterance
+from emovc.common.worker_files import CurrentFiles
 
 
 class SpeechDataset(Dataset[Sample]):
@@ -43,6 +45,7 @@ class SpeechDataset(Dataset[Sample]):
         self.features = features
         self.sample_rate = sample_rate
         self.hop_length = hop_length
+        self._at = CurrentFiles()
 
     def __getitem__(self, request: Request) -> Sample:
         """Sample of a request, with the partners that the request's seed draws."""
@@ -57,6 +60,17 @@ class SpeechDataset(Dataset[Sample]):
     def _sample(self, index: int, frames: int, rng: np.random.Generator) -> Sample:
         """Whole utterance, or a crop of ``frames`` mel frames; what is too short is padded."""
         utterance = self.utterances[index]
+        self._at.note(utterance.path)
+        try:
+            return self._cut(utterance, frames, rng)
+        except UserError:
+            raise
+        except Exception as error:
+            error.add_note(f"at {utterance.path}")
+            raise
+
+    def _cut(self, utterance: Utterance, frames: int, rng: np.random.Generator) -> Sample:
+        """A sample of an utterance."""
         wav = read_utterance(utterance, self.sample_rate)
         n_frames = len(wav) // self.hop_length
         start = int(rng.integers(max(n_frames - frames, 0) + 1)) if frames else 0

@@ -122,6 +122,8 @@ def run_function(
         parser.add_argument("-o", "--out", type=kind, required=True, help=about["out"])
     built = parser.instantiate(parser.parse_args(args))
     require_outputs_apart({name: built[name] for name in parameters})
+    if isinstance(device := built.get("device"), str):
+        require_device(device)
     function(**{name: built[name] for name in parameters})
 
 
@@ -148,6 +150,27 @@ def require_outputs_apart(arguments: Mapping[str, Any]) -> None:
                     f"{output} {given[output][0]}: is what {name} reads and would be overwritten;"
                     " give another"
                 )
+
+
+def require_device(name: str) -> None:
+    """Refuse a device that PyTorch doesn't know or that isn't here.
+
+    Args:
+        name: What ``--device`` is given.
+
+    Raises:
+        UserError: It can't be computed on.
+    """
+    if name == "cpu":
+        return
+    import torch
+
+    try:
+        torch.zeros(1, device=torch.device(name)).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(
+            f"device {name}: PyTorch can't compute on it here; give cpu, or cuda on a GPU"
+        ) from None
 
 
 def _item_type(annotation: Any) -> type | None:

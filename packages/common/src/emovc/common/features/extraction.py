@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from emovc.common.errors import UserError
 from emovc.common.features.extractors import NetworkFeature, SignalFeature
 from emovc.common.features.store import missing
 from emovc.common.features.writing import Extracted, LitExtraction, StoreWriter
@@ -21,6 +22,7 @@ from emovc.common.files import remove_leftovers
 from emovc.common.manifest import Utterance
 from emovc.common.quiet import quieten
 from emovc.common.unchanged import read_utterance, require_hash
+from emovc.common.worker_files import CurrentFiles
 
 
 class _Audio(Dataset[Extracted]):
@@ -37,15 +39,23 @@ class _Audio(Dataset[Extracted]):
         self.sample_rate = sample_rate
         self.signals = signals
         self.pass_audio = pass_audio
+        self._at = CurrentFiles()
 
     def __len__(self) -> int:
         return len(self.utterances)
 
     def __getitem__(self, index: int) -> Extracted:
         utterance = self.utterances[index]
-        require_hash(utterance)  # under which the values are stored
-        wav = read_utterance(utterance, self.sample_rate)
-        values = {signal.name: signal(wav) for signal in self.signals}
+        self._at.note(utterance.path)
+        try:
+            require_hash(utterance)  # under which the values are stored
+            wav = read_utterance(utterance, self.sample_rate)
+            values = {signal.name: signal(wav) for signal in self.signals}
+        except UserError:
+            raise
+        except Exception as error:
+            error.add_note(f"at {utterance.path}")
+            raise
         audio = torch.from_numpy(wav) if self.pass_audio else None
         return Extracted(str(utterance.path), utterance.sha256, audio, values)
 
