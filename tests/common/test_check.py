@@ -14,6 +14,7 @@ import soundfile
 from emovc.common.cli import main
 from emovc.common.files import sha256_of
 from emovc.common.manifest import Utterance, write_manifest
+from emovc.common.wav import missing_seconds, wav_info
 
 RATE = 16_000
 NOISE = 0.1 * np.random.default_rng(0).standard_normal(RATE).clip(-3, 3)
@@ -63,9 +64,10 @@ BAD = {
     "short": (sound(NOISE[:1600]), "error", "1600 samples .* run emovc prepare again"),
     "rate": (sound(NOISE, rate=8_000), "error", "at 8000 Hz and the manifest says .* 16000 Hz"),
     "stereo": (sound(np.stack([NOISE, NOISE], 1)), "warning", "has 2 channels; they are averaged"),
-    "eight_bit": (sound(NOISE, "PCM_U8"), "warning", "8 bits: noisy; find a better copy"),
-    "clipped": (sound(np.clip(50 * NOISE, -1, 1)), "warning", "is clipped; record it again"),
+    "eight_bit": (sound(NOISE, "PCM_U8"), "warning", "8 bits, and so noisy"),
+    "clipped": (sound(np.clip(50 * NOISE, -1, 1)), "warning", "is clipped; leave it out if"),
     "offset": (sound(NOISE + 0.2), "warning", "has a constant offset; filter it"),
+    "inverted": (sound(np.stack([NOISE, -NOISE], 1)), "error", "channels cancel each other"),
     "aiff": (sound(NOISE, kind="AIFF"), "warning", "is AIFF inside; rename or convert it"),
 }
 
@@ -87,6 +89,31 @@ def test_bad_audio(tmp_path: Path, check: Callable, name: str) -> None:
 def test_every_good_format_passes(tmp_path: Path, check: Callable, subtype: str) -> None:
     sound(NOISE, subtype)(tmp_path / "a.wav")
     assert check([replace(row(tmp_path / "a.wav"), emotion="sad")]) == (0, [])
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_file_that_was_cut_off(
+    tmp_path: Path, check: Callable, subtype: str, channels: int
+) -> None:
+    path = tmp_path / "a.wav"
+    sound(np.stack([NOISE] * channels, 1), subtype)(path)
+    whole = path.read_bytes()
+    assert missing_seconds(path) == 0
+    path.write_bytes(whole[: len(whole) // 2])
+    left = wav_info(path).num_samples
+    code, lines = check([replace(row(path, left), emotion="sad")])
+    assert code == 1 and re.search(r"a\.wav: was cut off: its header says 0\.5\d s more", lines[0])
+    data = whole.index(b"data") + 4  # a size that programs write to pipes, which know no better
+    path.write_bytes(whole[:data] + b"\xff" * 4 + whole[data + 4 :])
+    assert missing_seconds(path) == 0
+
+
+def test_headers_of_other_files_say_nothing(tmp_path: Path) -> None:
+    for name, content in {"a": b"", "b": b"RIFF", "c": b"fLaC" * 20, "d": b"RIFF....WAVE"}.items():
+        (tmp_path / name).write_bytes(content)
+        assert missing_seconds(tmp_path / name) == 0
+    assert missing_seconds(tmp_path) == 0 and missing_seconds(tmp_path / "absent") == 0
 
 
 def test_too_short_and_too_long(tmp_path: Path, check: Callable) -> None:

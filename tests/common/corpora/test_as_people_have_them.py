@@ -9,6 +9,7 @@ from emovc.common.corpora import read_corpus
 from emovc.common.corpora.reading import lines_of
 from emovc.common.errors import UserError
 from emovc.common.manifest import read_manifest, write_manifest
+from emovc.common.pairs import conversion_pairs
 
 Write = Callable[..., None]
 BREAKS = ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"]
@@ -168,3 +169,58 @@ def test_other_formats_are_read_or_named(tmp_path: Path, write_audio: Write) -> 
     found = read_corpus("table", tmp_path)
     assert [u.path.name for u in found.utterances] == ["1.wav", "2.mp3", "3.ogg"]
     assert found.skipped == ["B/sad/5.m4a: .m4a can't be read; convert it to wav or flac"]
+
+
+def test_folders_of_esd_in_other_spellings(tmp_path: Path, write_audio: Write) -> None:
+    write_audio(
+        "ESD copy/0011/surprised/0011_001401.wav",
+        "ESD copy/0011/ANGRY /0011_000351.wav",
+        "ESD copy/0011/sad/Evaluation/0011_001051.wav",
+        "ESD copy/0012/Furious/0012_000351.wav",
+    )
+    (tmp_path / "ESD copy" / "0011" / "0011.txt").write_text("0011_001401\tOh.\tsurprised\n")
+    listing = read_corpus("esd", tmp_path)
+    found = {u.id: u for u in listing.utterances}
+    assert [(u.emotion, u.emotion_raw) for u in found.values()] == [
+        ("angry", "Angry"), ("sad", "Sad"), ("surprise", "Surprise"),
+    ]  # fmt: skip
+    assert found["esd/0011_001401"].text == "Oh."
+    assert {u.sentence for u in found.values()} == {"en001"}
+    assert "ESD copy/0012/Furious/0012_000351.wav: is not named like" in listing.skipped[-1]
+
+
+def test_sentences_that_all_emotions_of_savee_share(tmp_path: Path, write_audio: Write) -> None:
+    """So that a model can be evaluated on them: pairs of one speaker and the same words."""
+    names = [f"DC/{e}{n:02d}.wav" for e in ("a", "n", "sa") for n in (1, 3, 4)]
+    write_audio(*names, "JE/a01.wav")
+    listing = read_corpus("savee", tmp_path)
+    pairs = conversion_pairs(listing.utterances, 10)
+    assert {(p.source.sentence, p.target.sentence) for p in pairs} == {
+        ("common1", "common1"), ("common3", "common3"),
+    }  # fmt: skip
+    assert len(pairs) == 4 and all(p.source.speaker == p.target.speaker for p in pairs)
+    assert "numbers 01 to 03 count as the same three sentences" in listing.skipped[-1]
+
+
+def test_audio_that_a_reader_does_not_look_for_is_named(tmp_path: Path, write_audio: Write) -> None:
+    write_audio("DC/a01.wav")
+    for name in ("DC/a02.m4a", "DC/a03.M4A", "JE/a01.mp3", "DC/._a01.m4a"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    skipped = read_corpus("savee", tmp_path).skipped
+    assert "JE/a01.mp3: is one of 1 .mp3 files, which are not read" in skipped
+    assert "DC/a02.m4a: is one of 2 .m4a files, which are not read" in skipped
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("a\0.wav,ann", "path holds a NUL character"),
+        ("a.wav,..", r"speaker '\.\.' names nothing"),
+        ("..,ann", r"path '\.\.' names nothing"),
+    ],
+)
+def test_paths_and_speakers_that_name_nothing(cells: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(f"path,speaker\n{cells}\n")
+    with pytest.raises(UserError, match=rf"list\.csv:2: {message}"):
+        read_corpus("table", tmp_path)

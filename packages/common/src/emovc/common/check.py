@@ -15,8 +15,9 @@ from emovc.common.manifest import Utterance, read_manifest
 from emovc.common.signals import in_threads
 from emovc.common.splits import find_leaks
 from emovc.common.unchanged import REMEDY, require_hash
-from emovc.common.wav import SILENCE, WavInfo, read_wav, wav_info
+from emovc.common.wav import SILENCE, WavInfo, missing_seconds, read_wav, wav_info
 
+LEAST_CUT_S = 0.005  # some programs miscount the last block
 MOST_THREADS = 8  # each holds a whole file
 
 
@@ -58,11 +59,15 @@ def check_audio(
             require_hash(utterance)
         except UserError as error:
             yield Problem("error", where, str(error).removeprefix(f"{where}: "))
+    if (cut := missing_seconds(utterance.path)) > LEAST_CUT_S:
+        yield Problem(
+            "error", where, f"was cut off: its header says {cut:.2f} s more; copy it again"
+        )
     peak = float(np.abs(wav).max())
     if peak < SILENCE:
         yield Problem("error", where, "is silent; remove it")
     elif np.mean(np.abs(wav) >= 0.999) > 1e-3:
-        yield Problem("warning", where, "is clipped; record it again at a lower level")
+        yield Problem("warning", where, "is clipped; leave it out if that can be heard")
     elif abs(float(wav.mean())) > 0.05 * peak:
         yield Problem("warning", where, "has a constant offset; filter it with a high-pass")
     if utterance.seconds < min_seconds:
@@ -77,7 +82,7 @@ def _format_problems(where: str, info: WavInfo) -> Iterator[Problem]:
     if info.channels > 1:
         yield Problem("warning", where, f"has {info.channels} channels; they are averaged")
     if info.encoding in ("PCM_U8", "PCM_S8", "ULAW", "ALAW"):
-        yield Problem("warning", where, f"is {info.encoding}, 8 bits: noisy; find a better copy")
+        yield Problem("warning", where, f"is {info.encoding}, 8 bits, and so noisy")
     if info.sample_rate < 16_000:
         yield Problem(
             "warning", where, f"has {info.sample_rate} Hz: nothing above {info.sample_rate // 2} Hz"

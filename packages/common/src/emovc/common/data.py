@@ -1,6 +1,8 @@
 """The data module of all models."""
 
+from collections import Counter
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,12 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 
 from emovc.common.batch import Batch, collate
 from emovc.common.dataset import SpeechDataset
+from emovc.common.emotions import EMOTIONS
 from emovc.common.errors import UserError
 from emovc.common.feature_set import open_features
 from emovc.common.features.store import FeatureStore
@@ -100,6 +104,7 @@ class SpeechDataModule(L.LightningDataModule):
         self.predict_split = predict_split
         self.seed = seed
         self.val_utterances = val_utterances
+        self._said = False
         self._require_ranges()
 
     def _require_ranges(self) -> None:
@@ -123,6 +128,7 @@ class SpeechDataModule(L.LightningDataModule):
         """
         rows = read_manifest(self.manifest)
         require_splits(rows, self.manifest)
+        self._say_left_out(rows)
         self.utterances = self._fewer_sentences([u for u in rows if self._wanted(u)])
         require_unchanged(self.utterances, self.manifest)
         self.split_id = next((u.split_id for u in rows if u.split_id), None)
@@ -239,6 +245,33 @@ class SpeechDataModule(L.LightningDataModule):
         order = np.random.default_rng(self.seed).permutation(len(known))
         kept = {known[i] for i in order[: self.train_sentences]}
         return [u for u in utterances if u.split != "train" or u.sentence in kept]
+
+    def _say_left_out(self, rows: Sequence[Utterance]) -> None:
+        """Say once which emotions of the manifest ``emotions`` leaves out.
+
+        Raises:
+            UserError: It names one that no utterance has.
+        """
+        if self.emotions is None:
+            return
+        counts = Counter(str(u.emotion or "without emotion") for u in rows if u.split != "unused")
+        for name in self.emotions:
+            if name not in counts:
+                known = EMOTIONS if name not in EMOTIONS else counts
+                close = get_close_matches(name, known, 1)
+                hint = f" (did you mean {close[0]}?)" if close and name not in EMOTIONS else ""
+                raise UserError(
+                    f"data.emotions: no utterance of {self.manifest} is {name}{hint}; there are"
+                    f" {', '.join(sorted(counts))}"
+                )
+        out = {name: n for name, n in counts.most_common() if name not in self.emotions}
+        if out and not self._said:
+            told = ", ".join(f"{name} {n}" for name, n in out.items())
+            rank_zero_info(
+                f"data.emotions leaves out {sum(out.values())} of {counts.total()} utterances:"
+                f" {told}"
+            )
+        self._said = True
 
     def _wanted(self, utterance: Utterance) -> bool:
         """Whether the utterance takes part; short ones are still evaluated."""

@@ -139,6 +139,8 @@ def _parse(line: str, where: str) -> dict[str, Any]:
         raise UserError(f"{where}: unknown column {unknown[0]}; known are {', '.join(FIELDS)}")
     for name, value in row.items():
         _check_type(name, value, where)
+    if "\0" in row["path"]:
+        raise UserError(f"{where}: path holds a NUL character; emovc prepare writes it")
     if problem := _id_problem(row["id"]):
         raise UserError(f"{where}: id {row['id']!r} {problem}; it names files of results")
     if row.get("emotion") not in (None, *EMOTIONS):

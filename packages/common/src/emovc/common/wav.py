@@ -1,5 +1,7 @@
 """Reading, writing and resampling of audio files: mono float32 in [-1, 1]."""
 
+import os
+import struct
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,10 @@ UNREAD = (".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm", ".sph")  # audio that
 LOWEST_RATE, HIGHEST_RATE, LONGEST_H = 1_000, 768_000, 24  # Hz, Hz, h; else a header is damaged
 SILENCE = 1e-4  # a recording whose peak is below this holds no speech
 REMEDY = "convert it to a mono 16-bit wav, for instance with ffmpeg -i IN -ac 1 -c:a pcm_s16le OUT"
+
+
+CANCELLED = 0.05  # share of the channels' level that is left of their mean where they cancel
+UNTOLD = 0x7FFF0000  # bytes; programs that write to a pipe put such sizes where they know none
 
 
 class WavInfo(NamedTuple):
@@ -72,7 +78,8 @@ def read_wav(
         Waveform (N,) and its rate in Hz.
 
     Raises:
-        UserError: The file is absent, unreadable, empty, or holds NaN or infinity.
+        UserError: The file is absent, unreadable, empty, or holds NaN or infinity; or its channels
+            cancel each other.
     """
     wav_info(path)  # before memory is taken for what a damaged header asks for
     try:
@@ -83,12 +90,44 @@ def read_wav(
         raise _unreadable(path) from None
     mono = wav[:, 0] if wav.shape[1] == 1 else wav.mean(axis=1)
     if len(mono) == 0:
-        raise UserError(f"{path}: holds no samples; remove it or record it again")
+        raise UserError(f"{path}: holds no samples; remove it or copy it again")
     if not np.isfinite(mono).all():
         raise UserError(f"{path}: holds NaN or infinite samples; {REMEDY}")
+    if wav.shape[1] > 1 and _level(mono) < CANCELLED * _level(wav) and _level(wav) > SILENCE:
+        raise UserError(
+            f"{path}: its channels cancel each other when they are averaged (one is inverted); keep"
+            " one, for instance with ffmpeg -i IN -af pan=mono|c0=c0 OUT"
+        )
     if sample_rate is not None and sample_rate != rate:
         mono, rate = resample(mono, rate, sample_rate), sample_rate
     return np.ascontiguousarray(mono), rate
+
+
+def missing_seconds(path: Path) -> float:
+    """What a WAV file's header says more than the file has, in s; 0 of whole files and others."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            riff, _, wave = struct.unpack("<4sI4s", file.read(12))
+            rate = 0  # bytes per second
+            while riff == b"RIFF" and wave == b"WAVE":
+                name, length = struct.unpack("<4sI", file.read(8))
+                if name == b"data":
+                    more = file.tell() + length - size
+                    return more / rate if rate and more > 0 and length < UNTOLD else 0.0
+                if name == b"fmt ":
+                    rate = struct.unpack("<8xI4x", file.read(16))[0]
+                    length -= 16
+                file.seek(length + length % 2, os.SEEK_CUR)
+    except (OSError, struct.error):
+        pass
+    return 0.0
+
+
+def _level(wav: np.ndarray) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(wav, dtype=np.float64))))
 
 
 def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:

@@ -8,13 +8,15 @@ of one's own is a module anywhere, called by its dotted name. A reader defines `
 """
 
 import pkgutil
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from emovc.common.corpora.reading import Listing
+from emovc.common.corpora.reading import Listing, find_files
 from emovc.common.errors import UserError
+from emovc.common.wav import COMPRESSED, UNREAD
 
 __all__ = ["Listing", "corpus_names", "read_corpus"]
 
@@ -41,6 +43,8 @@ def read_corpus(name: str, root: Path) -> Listing:
     if not root.exists():
         raise UserError(f"{root}: no such folder; give the folder of the corpus {name}")
     listing: Listing = module.read(root)
+    if root.is_dir() and name != "table":  # whose reader takes them, or names each
+        listing.skipped.extend(_not_read(root))
     if not listing.utterances:
         layout = getattr(module, "LAYOUT", "the reader's own layout")
         first = f"; first skipped: {listing.skipped[0]}" if listing.skipped else ""
@@ -48,6 +52,15 @@ def read_corpus(name: str, root: Path) -> Listing:
             f"{root}: holds no usable file of the corpus {name}, expected {layout}{first}"
         )
     return listing
+
+
+def _not_read(root: Path) -> Iterator[str]:
+    """A line for each kind of audio below a corpus' folder that its reader doesn't look for."""
+    for ending in (*COMPRESSED, *UNREAD):
+        files = find_files(root, ending)
+        if files:
+            first = files[0].relative_to(root).as_posix()
+            yield f"{first}: is one of {len(files)} {ending} files, which are not read"
 
 
 def _reader(name: str) -> ModuleType:

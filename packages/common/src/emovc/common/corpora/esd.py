@@ -2,9 +2,10 @@
 
 35 000 files, 16 kHz: speakers 0001-0010 are Mandarin and 0011-0020 English, each says 350 sentences
 of his language in 5 emotions. ``0011/Angry/0011_000351.wav``, or in the first release with a folder
-more, ``0011/Angry/train/0011_000351.wav`` (train, evaluation, test). Numbers run in blocks of 350
-(neutral, angry, happy, sad, surprise), so n = (number - 1) mod 350 + 1 is the sentence, the same
-for all emotions and all speakers of a language.
+more, ``0011/Angry/train/0011_000351.wav`` (train, evaluation, test); copies write them in lower
+case, with blanks at their ends, or ``Surprised``. Numbers run in blocks of 350 (neutral, angry,
+happy, sad, surprise), so n = (number - 1) mod 350 + 1 is the sentence, the same for all emotions
+and all speakers of a language.
 
 Official split, by position in each block: 1-20 evaluation (our val), 21-50 test, 51-350 train. (A
 variant with 30 and 20 circulates, known second-hand.)
@@ -49,9 +50,11 @@ EMOTIONS: Final = {
     "Sad": "sad",
     "Surprise": "surprise",
 }
+# Folders as people have them, in lower case: copies have other case, blanks, or another word.
+FOLDERS: Final = {**{name.lower(): name for name in EMOTIONS}, "surprised": "Surprise"}
 # Last field of a transcript line.
 LABELS: Final = {
-    **{name: name for name in EMOTIONS},
+    **FOLDERS,
     "中立": "Neutral",
     "生气": "Angry",
     "快乐": "Happy",
@@ -85,9 +88,10 @@ def read(root: Path) -> Listing:
     transcripts: dict[Path, Transcripts] = {}
     for path in find_audio(root):
         match = NAME.fullmatch(path.stem)
-        folder = path.parent.parent if path.parent.name in PARTS else path.parent
-        raw = folder.name
-        if match is None or raw not in EMOTIONS or not 1 <= int(match[2]) <= 5 * BLOCK:
+        inner = path.parent.name.strip().lower()
+        folder = path.parent.parent if inner in PARTS else path.parent
+        raw = FOLDERS.get(folder.name.strip().lower())
+        if match is None or raw is None or not 1 <= int(match[2]) <= 5 * BLOCK:
             found.skip(path, "is not named like 0011/Angry/0011_000351")
             continue
         speaker, place = match[1], position(int(match[2]))
@@ -99,7 +103,7 @@ def read(root: Path) -> Listing:
         if text is None and transcripts[table]:
             found.skip(path, "has no text in the transcript; kept without text")
         part = official_part(place)
-        if PARTS.get(path.parent.name, part) != part:
+        if PARTS.get(inner, part) != part:
             what = f"lies in {path.parent.name} but is number {place} of its block, which is {part}"
             found.skip(path, f"{what}; the number counts")
         found.add(
@@ -146,7 +150,7 @@ def _transcripts(path: Path, language: str, found: Collection) -> Transcripts:
 def _text_and_label(rest: str) -> tuple[str, str | None]:
     """Text and emotion of a line without its number; tabs or spaces may stand between them."""
     text, _, last = rest.rpartition("\t" if "\t" in rest else " ")
-    label = LABELS.get(last.strip())
+    label = LABELS.get(last.strip().lower())
     return (text.strip(), label) if label else (rest.replace("\t", " ").strip(), None)
 
 

@@ -5,10 +5,12 @@
 (``DC_sa01.wav``) are read too.
 
 The sentences of one emotion are the same for all speakers, which is what the sentence id says.
-Three sentences are common to all emotions and twelve emotional ones recur as neutral, but which
-numbers these have is not in the release: a split by text therefore shares words between its parts;
-split by speaker. The release holds no texts. Known second-hand, from the release's ``Info.txt`` and
-users.
+Three sentences are common to all emotions; the authors list them first, so numbers 1 to 3 of every
+emotion are ``common1`` to ``common3``, parallel recordings on which models can be evaluated. (The
+list is known second-hand, and which is said in a note; listen to one.) Twelve emotional ones recur
+as neutral, but which numbers these have is not in the release: a split by text therefore shares
+words between its parts; split by speaker. The release holds no texts. Known second-hand, from the
+release's ``Info.txt`` and users.
 """
 
 import re
@@ -32,7 +34,8 @@ EMOTIONS: Final = {
     "sa": ("sadness", "sad"),
     "su": ("surprise", "surprise"),
 }
-NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?((sa|su|[adfhn])\d\d)")
+NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?((sa|su|[adfhn])(\d\d))")
+COMMON = 3  # sentences that are said in every emotion
 SPEAKERS: Final = ("DC", "JE", "JK", "KL")
 
 
@@ -46,14 +49,18 @@ def read(root: Path) -> Listing:
             found.skip(path, "is not named like DC/sa01")
             continue
         raw, emotion = EMOTIONS[match[3]]
+        number = int(match[4])
         found.add(
             replace(
                 found.row(path, f"{speaker}_{match[2]}", speaker),
                 gender="M",
                 emotion=emotion,
                 emotion_raw=raw,
-                sentence=match[2],
+                sentence=f"common{number}" if 1 <= number <= COMMON else match[2],
                 language="en",
             )
         )
-    return found.listing(LICENCE, CITE)
+    listing = found.listing(LICENCE, CITE)
+    if any(u.sentence == "common1" for u in listing.utterances):
+        found.skip(root, "numbers 01 to 03 count as the same three sentences in every emotion")
+    return listing

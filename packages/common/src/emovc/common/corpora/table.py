@@ -137,6 +137,11 @@ def _add(found: Collection, table: Path, values: dict[str, str], where: str) -> 
     name = values.get("id", Path(path_text).with_suffix("").as_posix())
     name = _safe(name.removeprefix(f"{found.corpus}/"))
     speaker = _safe(values["speaker"].removeprefix(f"{found.corpus}_").replace("/", "_"))
+    for column, safe in (("id" if "id" in values else "path", name), ("speaker", speaker)):
+        if not safe:
+            raise UserError(f"{where}: {column} {values[column]!r} names nothing; use letters")
+    if "\0" in values["path"]:
+        raise UserError(f"{where}: path holds a NUL character; save the table as text again")
     path = _path(table, values["path"])
     raw = values.get("emotion")
     emotion = EMOTIONS.get(raw.lower()) if raw else None
