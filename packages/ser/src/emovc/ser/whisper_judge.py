@@ -21,6 +21,7 @@ from emovc.ser.whisper_emotion import WhisperEmotion
 from emovc.ser.whisper_head import FEWEST, SpeakerStatistics
 
 MOST = 40  # recordings of a speaker that are read; more change little
+NAME = "encoder_whisper"  # in metrics; the recogniser of words is called whisper
 
 
 class Analyzed(NamedTuple):
@@ -50,7 +51,7 @@ class WhisperEmotionJudge(EmotionRecognition):
         speakers: Manifest with recordings of the speakers, better of all their emotions.
         whisper: Folder or name on Hugging Face of Whisper, which is downloaded; ``None``: the one
             in ``EMOVC_WHISPER``, in ``weights/whisper_base`` or in the hub's cache.
-        name: Name in the metrics; by default ``whisper``, or ``whisper_without_<corpus>``.
+        name: Name in the metrics; by default ``encoder_whisper``, or with ``_without_<corpus>``.
         device: Where it runs.
 
     Raises:
@@ -65,7 +66,7 @@ class WhisperEmotionJudge(EmotionRecognition):
         name: str | None = None,
         device: str = "cpu",
     ) -> None:
-        known = {f"judge_{v}": "whisper" if v == "all" else f"whisper_{v}" for v in VARIANTS}
+        known = {f"judge_{v}": NAME if v == "all" else f"{NAME}_{v}" for v in VARIANTS}
         network = WhisperEmotion.from_pretrained(weights, whisper=whisper, offline=whisper is None)
         super().__init__(network, name or known.get(weights, Path(weights).name), device=device)
         self.encoder = network
