@@ -4,7 +4,7 @@ UV = .venv/bin/uv
 PACKAGES = common speechflow ainn emoconv_diff genner_tts ser
 READY = .venv/.ready
 
-.PHONY: install quickstart test lint format lock bench
+.PHONY: install quickstart test lint format lock bench soak
 
 install: $(READY)
 
@@ -36,6 +36,10 @@ lock: $(READY)
 	$(UV) pip compile --upgrade --quiet --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 pyproject.toml --group dev \
 	  $(foreach p,$(PACKAGES),--no-emit-package emovc-$(subst _,-,$(p))) -o requirements.lock
+
+# A kill loop over prepare, fit, evaluate and quantize; docs/reliability.md has its table.
+soak: $(READY)
+	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/soak.py
 
 bench: $(READY)
 	for file in benchmarks/bench_*.py; do .venv/bin/python $$file || exit 1; done

@@ -21,10 +21,13 @@ MODULES = (
     "emovc.common.callbacks",
     "emovc.common.data",
     "emovc.common.evaluate",
+    "emovc.common.features.extraction",
     "emovc.common.fit",
     "emovc.common.judges.speaker_similarity",
     "emovc.common.listening",
     "emovc.common.loggers",
+    "emovc.common.prepare",
+    "emovc.genner_tts.quantize",
     "emovc.speechflow.training",
 )
 
@@ -103,7 +106,8 @@ def serve(command: str, log: str) -> None:
 
 
 def become(words: list[str], log: str) -> None:
-    """Be the command: its words, its streams, its end."""
+    """Be the command: its words, its streams, its end, and a group of processes of its own."""
+    os.setpgrp()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream, file in enumerate((os.open(os.devnull, os.O_RDONLY), output, output)):
         os.dup2(file, stream)

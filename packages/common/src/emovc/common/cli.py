@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from emovc.common.errors import UserError
 from emovc.common.explain import explain
 from emovc.common.quiet import quieten
-from emovc.common.signals import INTERRUPTED, end_when_terminated
+from emovc.common.signals import INTERRUPTED, end_when_interrupted, end_when_terminated
 
 # Name: module, function, what it does. Modules are imported when their command runs, so that
 # ``emovc --help`` answers at once.
@@ -53,6 +53,7 @@ def main() -> None:
         )
         return
     quieten()
+    end_when_interrupted()
     if name not in TRAINING:
         end_when_terminated()
     try:
@@ -72,6 +73,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("emovc: interrupted\n")
         sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            sys.stderr.write("emovc: interrupted\n")
+        raise
 
 
 def _run(name: str, args: list[str]) -> None:

@@ -1,6 +1,9 @@
 """Stopping commands: between items, within seconds, with what is finished kept."""
 
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -15,11 +18,24 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def end_when_interrupted() -> None:
+    """On Ctrl-C end the command with exit code 130; a second one breaks the end off.
+
+    Without it Lightning, which runs extraction and evaluation, makes it 1.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise SystemExit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, end)
+
+
 def end_when_terminated() -> None:
     """On SIGTERM end the command as Ctrl-C does, with exit code 143.
 
-    Without it Lightning, which runs extraction and evaluation, notes the signal and goes on.
-    Files are written beside their place and renamed, so none is left half.
+    Without it Lightning notes the signal and goes on. Files are written beside their place and
+    renamed, so none is left half.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -72,6 +88,18 @@ def in_threads(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def end_with_parent() -> None:
+    """End this worker process when its parent was killed; it would wait for ever for more to do."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _answer_signals() -> None:
     """What signals do in a worker.
 
@@ -80,6 +108,7 @@ def _answer_signals() -> None:
     written stays.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
     def stop(number: int, frame: FrameType | None) -> None:
         global _stopped

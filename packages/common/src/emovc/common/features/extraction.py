@@ -1,9 +1,7 @@
 """Extraction through Lightning's predict loop: resumable, on all cores, devices and machines."""
 
 import logging
-import os
-import threading
-import time
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from emovc.common.features.writing import Extracted, LitExtraction, StoreWriter
 from emovc.common.files import remove_leftovers
 from emovc.common.manifest import Utterance
 from emovc.common.quiet import quieten
+from emovc.common.signals import end_with_parent
 from emovc.common.unchanged import read_utterance, require_hash
 from emovc.common.worker_files import CurrentFiles
 
@@ -125,7 +124,7 @@ def extract(
         sampler=share,
         num_workers=num_workers,
         collate_fn=list,
-        worker_init_fn=_end_with_parent,
+        worker_init_fn=_watch_parent,
     )
     trainer.predict(LitExtraction(networks), loader, return_predictions=False)
     return len(todo)
@@ -155,16 +154,10 @@ def predictor(
         )
 
 
-def _end_with_parent(worker: int) -> None:
-    """End a loader process whose parent was killed; it would wait for ever to hand over values."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _watch_parent(worker: int) -> None:
+    """Start of a loader process; Ctrl-C, which reaches it too, is its parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 @contextmanager
