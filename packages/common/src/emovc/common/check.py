@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from emovc.common.errors import UserError
+from emovc.common.errors import UserError, printable
 from emovc.common.manifest import Utterance, read_manifest
 from emovc.common.signals import in_threads
 from emovc.common.splits import find_leaks
@@ -141,7 +141,7 @@ def check(manifest: Path) -> None:
     utterances = read_manifest(manifest)
     problems = [*check_manifest(manifest, utterances), *find_bad_audio(utterances)]
     for problem in sorted(problems, key=lambda p: p.level):
-        sys.stdout.write(f"{problem.level}: {problem.where}: {problem.what}\n")
+        sys.stdout.write(printable(f"{problem.level}: {problem.where}: {problem.what}") + "\n")
     errors = sum(p.level == "error" for p in problems)
     sys.stdout.write(summary(utterances) + "\n")
     sys.stdout.write(f"{errors} errors, {len(problems) - errors} warnings\n")

@@ -5,7 +5,7 @@ import os
 import sys
 from importlib.metadata import entry_points
 
-from emovc.common.errors import UserError
+from emovc.common.errors import UserError, printable
 from emovc.common.explain import explain
 from emovc.common.quiet import quieten
 from emovc.common.signals import INTERRUPTED, end_when_interrupted, end_when_terminated
@@ -68,7 +68,7 @@ def main() -> None:
         known = explain(error)
         if known is None:
             raise
-        sys.stderr.write(f"emovc: {known}\n")
+        sys.stderr.write(f"emovc: {printable(str(known))}\n")
         sys.exit(known.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("emovc: interrupted\n")
@@ -127,5 +127,5 @@ def _usage() -> str:
 
 def _message(error: UserError) -> str:
     """The error's line, without the traceback that a loader process puts before it."""
-    last = str(error).strip().splitlines()[-1]
-    return last.removeprefix(f"{UserError.__module__}.{UserError.__qualname__}: ")
+    last = str(error).strip().split("\n")[-1]
+    return printable(last.removeprefix(f"{UserError.__module__}.{UserError.__qualname__}: "))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emovc.common.audio import LogMel, require_same_mel
 from emovc.common.conversion import Converter, EmotionTarget, Speech, Vocoder
-from emovc.common.errors import Unfinished, UserError
+from emovc.common.errors import Unfinished, UserError, printable
 from emovc.common.files import same_file
 from emovc.common.pretrained import load_converter
 from emovc.common.wav import COMPRESSED, ENDINGS, SILENCE, UNREAD, read_wav, write_wav
@@ -97,7 +97,7 @@ def _note(failures: list[str], error: UserError, jobs: Sequence[Any]) -> None:
     if len(jobs) == 1:
         raise error
     failures.append(str(error))
-    sys.stderr.write(f"emovc: {error}\n")
+    sys.stderr.write(f"emovc: {printable(str(error))}\n")
 
 
 def _compare_durations(source: Speech, references: Sequence[Speech], file: Path) -> None:

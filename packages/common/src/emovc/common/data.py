@@ -104,7 +104,7 @@ class SpeechDataModule(L.LightningDataModule):
         self.predict_split = predict_split
         self.seed = seed
         self.val_utterances = val_utterances
-        self._said = False
+        self._told_emotions = False
         self._require_ranges()
 
     def _require_ranges(self) -> None:
@@ -265,13 +265,13 @@ class SpeechDataModule(L.LightningDataModule):
                     f" {', '.join(sorted(counts))}"
                 )
         out = {name: n for name, n in counts.most_common() if name not in self.emotions}
-        if out and not self._said:
+        if out and not self._told_emotions:
             told = ", ".join(f"{name} {n}" for name, n in out.items())
             rank_zero_info(
                 f"data.emotions leaves out {sum(out.values())} of {counts.total()} utterances:"
                 f" {told}"
             )
-        self._said = True
+        self._told_emotions = True
 
     def _wanted(self, utterance: Utterance) -> bool:
         """Whether the utterance takes part; short ones are still evaluated."""

@@ -14,3 +14,13 @@ class Unfinished(UserError):
     """Some of several items failed; the others are done. The exit code is 1."""
 
     exit_code = 1
+
+
+def printable(text: str) -> str:
+    """A text for a terminal, in which what would move its cursor or break its line is spelled out.
+
+    Names of files and cells of tables reach messages as they are.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )

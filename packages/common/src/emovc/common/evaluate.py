@@ -119,9 +119,11 @@ def choose_pairs(
     """The fixed list of conversions of a split.
 
     Raises:
-        UserError: The split is empty, holds no parallel sentences, or changed after the manifest
-            was made.
+        UserError: No pair is asked for; the split is empty, holds no parallel sentences, or changed
+            after the manifest was made.
     """
+    if pairs < 1:
+        raise UserError(f"--pairs {pairs}: give 1 or more")
     utterances = [u for u in read_manifest(manifest) if u.split == split]
     if not utterances:
         raise UserError(f"{manifest}: split {split} is empty; give --split train, val or test")

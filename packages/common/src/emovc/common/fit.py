@@ -3,6 +3,7 @@
 import os
 import subprocess
 import uuid
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -23,15 +24,21 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 from emovc.common.audio import LogMel
 from emovc.common.callbacks import EpochBar
 from emovc.common.errors import UserError
-from emovc.common.files import read_json, remove_leftovers, write_json, write_text
+from emovc.common.files import remove_leftovers, write_json, write_text
 from emovc.common.interrupts import Interrupts
 from emovc.common.needed_callbacks import Needed, with_needed
 from emovc.common.parsing import one_line, reason_of
 from emovc.common.pretrained import find_checkpoint, read_checkpoint
 from emovc.common.quiet import quieten
+from emovc.common.run_record import read_run_id
 from emovc.common.signals import INTERRUPTED, TERMINATED
 from emovc.common.trust import foreign_packages
+from emovc.common.yaml_files import read_yaml
 
+KEYS = (  # that stand at the top of configs
+    "seed_everything", "run", "resume", "model", "data", "trainer", "optimizer", "lr_scheduler",
+    "ckpt_path", "weights_only", "verbose", "return_predictions",
+)  # fmt: skip
 FRONTEND = "model.init_args.model.init_args.frontend.init_args"
 
 
@@ -229,7 +236,7 @@ def _place_logger(logger: Any, folder: Path) -> None:
         elif not record.exists():
             # The letter in front: W&B's id goes through YAML, where 12e456789012 is a number.
             write_json(record, {"id": f"r{uuid.uuid4().hex[:11]}"})
-        arguments.run_id = read_json(record)["id"]
+        arguments.run_id = read_run_id(folder)
         arguments.name = arguments.name or "/".join(folder.parts[-2:])
 
 
@@ -261,9 +268,8 @@ def main(subcommand: str, args: list[str]) -> None:
         raise UserError("fit: needs a config, for instance -c configs/speechflow_toy.yaml")
     if subcommand != "fit":
         args = [*_config_of_run(args), *args]
-    for option, value in zip(args, args[1:], strict=False):
-        if option in ("-c", "--config"):
-            _check_yaml(Path(value))
+    for path in _configs_of(args):
+        check_config(path)
     try:
         cli([subcommand, *args])
     except SIGTERMException:  # an exit without a code, after the state was saved
@@ -285,12 +291,31 @@ def _config_of_run(args: list[str]) -> list[str]:
     return ["-c", str(Path(words[words.index("--run") + 1]) / "config.yaml")]
 
 
-def _check_yaml(path: Path) -> None:
-    """Refuse a config file that isn't there or is no YAML, by name."""
-    try:
-        yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(f"{path}: no such config file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: is no YAML ({reason})") from None
+def _configs_of(args: list[str]) -> list[Path]:
+    """Files that follow ``-c`` or ``--config``, after a blank or an equals sign."""
+    joined = [w.partition("=")[2] for w in args if w.startswith(("-c=", "--config="))]
+    apart = [w for o, w in zip(args, args[1:], strict=False) if o in ("-c", "--config")]
+    return [Path(word) for word in (*apart, *joined)]
+
+
+def check_config(path: Path) -> None:
+    """Refuse a config file that isn't there, is no YAML, or has a key that no config has.
+
+    Raises:
+        UserError: The file, and the nearest right key.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such config file")
+    config = read_yaml(path)
+    if not isinstance(config, dict):
+        what = "is empty" if config is None else f"holds a {type(config).__name__}"
+        raise UserError(f"{path}: {what}; write keys such as model, data and trainer")
+    for key in config:
+        first = str(key).split(".")[0]
+        if first not in KEYS:
+            close = get_close_matches(first, KEYS, 1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(KEYS)}"
+            raise UserError(f"{path}: unknown key {str(key)[:60]!r}; {hint}")
+    seed = config.get("seed_everything")
+    if isinstance(seed, int) and not 0 <= seed < 2**32:
+        raise UserError(f"{path}: seed_everything is {seed}; give 0 to {2**32 - 1}")

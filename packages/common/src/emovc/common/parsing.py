@@ -12,6 +12,8 @@ from jsonargparse import ArgumentParser
 from emovc.common.errors import UserError
 from emovc.common.files import same_file
 
+LEAST = {"seed": 0, "num_workers": 0, "devices": 1}  # of parameters that many commands have
+LONGEST = 300  # characters of a message; jsonargparse quotes every type of a union
 OUTPUTS = {"out", "folder"}  # parameters that commands write to
 
 
@@ -44,7 +46,13 @@ def one_line(message: str) -> str:
     if given:
         return f"{key or 'arguments'}: {given[1]} is none of its options; see --help"
     text = re.sub(r" Given value type:.*", "", text)
-    return f"{text}; see --help" if "required" in text else text
+    text = f"{text}; see --help" if "required" in text else text
+    if len(text) <= LONGEST:
+        return text
+    value = re.search(r"Got value: (\S{1,60})|Given value: (\S{1,60})", text)
+    if key and value:
+        return f"{key}: {value[1] or value[2]} is of none of the types it takes; see --help"
+    return f"{text[: LONGEST - 40]}... ; correct it, or see --help"
 
 
 def reason_of(message: str) -> str | None:
@@ -121,10 +129,26 @@ def run_function(
         kind = parameters["out"].annotation
         parser.add_argument("-o", "--out", type=kind, required=True, help=about["out"])
     built = parser.instantiate(parser.parse_args(args))
+    require_counts({name: built[name] for name in parameters})
     require_outputs_apart({name: built[name] for name in parameters})
     if isinstance(device := built.get("device"), str):
         require_device(device)
     function(**{name: built[name] for name in parameters})
+
+
+def require_counts(arguments: Mapping[str, Any]) -> None:
+    """Refuse numbers that no command can take.
+
+    Args:
+        arguments: Arguments of a command by name.
+
+    Raises:
+        UserError: A seed or a number of processes is below 0, or one of devices below 1.
+    """
+    for name, least in LEAST.items():
+        value = arguments.get(name)
+        if isinstance(value, int) and value < least:
+            raise UserError(f"--{name} {value}: give {least} or more")
 
 
 def require_outputs_apart(arguments: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from emovc.common.audio_copies import Copies, copy_audio
 from emovc.common.check import check_manifest, find_bad_audio, summary
 from emovc.common.checked_values import read_checked
 from emovc.common.corpora import Listing, read_corpus
-from emovc.common.errors import UserError
+from emovc.common.errors import UserError, printable
 from emovc.common.f0 import F0Tracker, SwiftF0, log_f0_statistics
 from emovc.common.features.extractors import (
     EnergyFeature,
@@ -206,8 +206,8 @@ def _write_notes(path: Path, notes: Sequence[str]) -> None:
     if not notes:
         path.unlink(missing_ok=True)
         return
-    write_text(path, "\n".join(notes) + "\n")
-    sys.stdout.write("\n".join(notes[:SHOWN]) + "\n")
+    write_text(path, "\n".join(map(printable, notes)) + "\n")
+    sys.stdout.write("\n".join(map(printable, notes[:SHOWN])) + "\n")
     if len(notes) > SHOWN:
         sys.stdout.write(f"... and {len(notes) - SHOWN} more notes, see {path}\n")
 

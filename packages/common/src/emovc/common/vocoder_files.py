@@ -59,13 +59,19 @@ def find_generator(path: Path) -> Path:
         raise UserError(f"{path}: no such vocoder; name a folder with its weights and config.json")
     if (path / "model.safetensors").is_file():
         return path / "model.safetensors"
-    found = sorted(path.glob("generator*")) + sorted(path.glob("g_*"))
+    found = sorted(path.glob("generator*")) + sorted(path.glob("g_*"), key=_steps)
     if not found:
         raise UserError(
             f"{path}: holds no vocoder; copy model.safetensors, or the official g_* or"
             " generator_v*, into it, with config.json"
         )
     return found[-1]
+
+
+def _steps(path: Path) -> tuple[int, str]:
+    """Sort key of ``g_<steps>``: 10000 is after 5000, however many zeros stand before."""
+    digits = path.name.removeprefix("g_")
+    return (int(digits) if digits.isascii() and digits.isdigit() else -1, path.name)
 
 
 def read_generator(path: Path) -> dict[str, Tensor]:
