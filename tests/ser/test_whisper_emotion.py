@@ -22,6 +22,7 @@ from emovc.ser.emotion_encoder import VARIANTS, EmotionEncoder
 from emovc.ser.representations import EmotionFeature
 from emovc.ser.train_emotion import train_emotion
 from emovc.ser.whisper_emotion import PURPOSES, WhisperEmotion
+from emovc.ser.whisper_experiment import score_examples
 from emovc.ser.whisper_folds import calibration_error, fit_temperature, make_rounds
 from emovc.ser.whisper_head import SpeakerStatistics, WhisperHead
 from emovc.ser.whisper_judge import WhisperEmotionJudge
@@ -262,6 +263,26 @@ def test_calibration_error_by_hand() -> None:
     # In one bin: confidence .9, accuracy .5; in another .5 and 1.
     error = calibration_error(np.array([0.9, 0.9, 0.5, 0.5]), right)
     assert error == pytest.approx((2 * 0.4 + 2 * 0.5) / 4)
+
+
+def test_tables_count_each_recording_by_itself() -> None:
+    rows = [row(0, "a", "angry"), row(1, "a", "sad"), row(2, "b", "sad"), row(3, "b", "sad")]
+    examples = Examples(torch.zeros(4, 1, 2, 1), rows, [""] * 4)
+    angry, sad, other = (EMOTIONS.index(e) for e in ("angry", "sad", "happy"))
+    likely = torch.full((2, 4, len(EMOTIONS)), 0.01)
+    likely[..., other] = 0.9  # an emotion that the corpus doesn't have
+    likely[0, :, angry] = torch.tensor([0.3, 0.1, 0.3, 0.1])  # right, right, wrong, right
+    likely[0, :, sad] = torch.tensor([0.1, 0.3, 0.1, 0.3])
+    likely[1, :, angry], likely[1, :, sad] = torch.tensor([0.3, 0.1, 0.1, 0.1]), 0.2
+    plain, own = score_examples("x", "y", examples, [likely.log()] * 3)
+    assert (plain["uar"], own["uar"]) == (pytest.approx((1 + 2 / 3) / 2), 1)
+    assert (plain["accuracy"], own["accuracy"]) == (0.75, 1)
+    assert plain["calibration_error"] == pytest.approx(
+        0, abs=1e-6
+    )  # all are .75 sure, three of four right
+    # Of a alone 1, of b alone half, as "angry" doesn't occur there.
+    assert (plain["low"], plain["high"]) == (0.5, 1)
+    assert own["calibration_error"] == pytest.approx(1 - (0.6 + 3 * 2 / 3) / 4)
 
 
 def test_every_speaker_is_held_out_once() -> None:

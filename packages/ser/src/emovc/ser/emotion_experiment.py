@@ -15,11 +15,11 @@ from emovc.common.csv_text import csv_of_records
 from emovc.common.files import write_json, write_text
 from emovc.common.manifest import Utterance, read_manifest
 from emovc.common.markdown import markdown_table
-from emovc.common.metrics import bootstrap_interval
 from emovc.common.progress import progress
 from emovc.ser.emotion_encoder import EmotionEncoder
 from emovc.ser.emotion_network import EmotionNetwork
 from emovc.ser.recall import confusion_matrix, recalls
+from emovc.ser.recognition import bootstrap, by_speaker, measures
 from emovc.ser.train_emotion import fit_network, stored_statistics
 from emovc.ser.whisper_experiment import compare_encoders, whisper_table
 
@@ -142,10 +142,9 @@ def score(decisions: Mapping[str, Sequence[Decision]]) -> list[dict[str, Any]]:
         heard = [names.index(label) for _, label in found]
         own = recalls(confusion_matrix(wanted, heard, len(names)))
         right = np.array(wanted) == np.array(heard)
-        # Each utterance weighs as its emotion does in the average recall.
-        share = np.bincount(wanted, minlength=len(names))[wanted]
-        weight = len(found) / (share * len(set(wanted)))
-        low, high = bootstrap_interval(right * weight, [u.speaker for u, _ in found])
+        speakers = [u.speaker for u, _ in found]
+        confusions = by_speaker(np.array(wanted), np.array(heard), speakers, len(names))
+        low, high = bootstrap(list(confusions.values()), lambda pooled: measures(pooled)["uar"])
         rows.append(
             {
                 "corpus": corpus,

@@ -17,9 +17,8 @@ from emovc.common.emotions import EMOTIONS
 from emovc.common.files import atomic_path, short_hash
 from emovc.common.manifest import Utterance
 from emovc.common.markdown import markdown_table
-from emovc.common.metrics import bootstrap_interval
 from emovc.ser.emotion_encoder import EmotionEncoder
-from emovc.ser.recall import confusion_matrix, recalls
+from emovc.ser.recognition import bootstrap, by_speaker, measures
 from emovc.ser.train_emotion import fit_network, stored_statistics
 from emovc.ser.train_whisper_emotion import SETTINGS, extract_moments
 from emovc.ser.whisper_folds import (
@@ -197,26 +196,26 @@ def score_decisions(
         posteriors: Of each deal, (N, E).
         speakers: Who speaks, N.
     """
-    each, right = [], np.zeros(len(labels))
-    errors = []
+    errors, accuracies, confusions = [], [], []
     for posterior in posteriors:
         decided = posterior.argmax(1)
-        each.append(float(np.nanmean(recalls(confusion_matrix(labels, decided, len(EMOTIONS))))))
-        right += (decided == labels) / len(posteriors)
         errors.append(calibration_error(posterior.max(1), decided == labels))
-    counts = np.bincount(labels, minlength=len(EMOTIONS))
-    weight = len(labels) / (counts[labels] * (counts > 0).sum())
-    low, high = bootstrap_interval(right * weight, list(speakers))
+        accuracies.append(float((decided == labels).mean()))
+        own = by_speaker(labels, decided, speakers, posterior.shape[1])
+        confusions.append(np.stack([own[name] for name in sorted(own)]))  # (S, E, E)
+    stacked = np.stack(confusions, axis=1)  # (S, deals, E, E)
+    each = measures(stacked.sum(0))["uar"]
+    low, high = bootstrap(stacked, lambda pooled: measures(pooled)["uar"].mean(-1))
     return {
         "utterances": len(labels),
         "speakers": len(set(speakers)),
         "deals": len(posteriors),
-        "uar": float(np.mean(each)),
+        "uar": float(each.mean()),
         "low": low,
         "high": high,
-        "lowest_deal": min(each),
-        "highest_deal": max(each),
-        "accuracy": float(right.mean()),
+        "lowest_deal": float(each.min()),
+        "highest_deal": float(each.max()),
+        "accuracy": float(np.mean(accuracies)),
         "calibration_error": float(np.mean(errors)),
     }
 

@@ -45,8 +45,8 @@ def make_rounds(utterances: Sequence[Utterance], seed: int = 0) -> list[set[str]
 
 
 def among(log_posterior: Tensor, allowed: Tensor) -> Tensor:
-    """Log-probabilities (N, E) among the allowed emotions (N, E); minus infinity at the others."""
-    return log_posterior.masked_fill(~allowed, -torch.inf).log_softmax(1)
+    """Log-probabilities (..., N, E) among allowed emotions (N, E); minus infinity at the others."""
+    return log_posterior.masked_fill(~allowed, -torch.inf).log_softmax(-1)
 
 
 def fit_temperature(log_posterior: Tensor, classes: Tensor, allowed: Tensor) -> float:
