@@ -67,10 +67,16 @@ def by_channels(x: Tensor) -> Tensor:
     return x[:, :, None].contiguous(memory_format=torch.channels_last)
 
 
-def convolve(layer: nn.Conv1d | nn.ConvTranspose1d, x: Tensor) -> Tensor:
-    """Apply a convolution over time to (B, C, T), or to (B, C, 1, T), see :func:`by_channels`."""
+def convolve(layer: Any, x: Tensor) -> Tensor:
+    """Apply a convolution over time to (B, C, T), or to (B, C, 1, T), see :func:`by_channels`.
+
+    Args:
+        layer: ``Conv1d`` or ``ConvTranspose1d`` without groups, zero padded.
+        x: Its input.
+    """
     if x.dim() == 3:
-        return layer(x)
+        convolved: Tensor = layer(x)
+        return convolved
     weight, stride = layer.weight[:, :, None], (1, *layer.stride)
     padding = (0, *layer.padding)
     if isinstance(layer, nn.ConvTranspose1d):

@@ -205,7 +205,7 @@ def score_decisions(
         confusions.append(np.stack([own[name] for name in sorted(own)]))  # (S, E, E)
     stacked = np.stack(confusions, axis=1)  # (S, deals, E, E)
     each = measures(stacked.sum(0))["uar"]
-    low, high = bootstrap(stacked, lambda pooled: measures(pooled)["uar"].mean(-1))
+    low, high = bootstrap(list(stacked), lambda pooled: measures(pooled)["uar"].mean(-1))
     return {
         "utterances": len(labels),
         "speakers": len(set(speakers)),
