@@ -61,6 +61,7 @@ def test_what_fits_is_given_back() -> None:
         ({"points": [{"x": 1, "y": 2}]}, r"points\[0\]\.y is unknown"),
         ({"points": {"x": 1}}, "points holds .*, which must be a list"),
         ({"note": 3}, "note holds 3, which must be text"),
+        ({"note": "\ud800"}, r"note holds '\\ud800', which must be text of Unicode"),
         ({"note": "x" * 1000 and ["x" * 1000]}, "note holds .{60}..., which must be text"),
     ],
 )

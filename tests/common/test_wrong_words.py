@@ -122,6 +122,12 @@ def test_names_do_not_steer_the_terminal(tmp_path: Path, fails: Fails) -> None: 
     assert printable("Zażółć 中文 'a' \udcff") == r"Zażółć 中文 'a' \udcff"
 
 
+def test_long_values_are_cut(tmp_path: Path, fails: Fails) -> None:  # noqa: F811
+    (tmp_path / "list.csv").write_text(f"path,speaker,split\na.wav,ann,{'x' * 1000}\n")
+    error = fails("prepare", "table", tmp_path / "list.csv", tmp_path / "out")
+    assert f"unknown split '{'x' * 60}...'; use one of train" in error
+
+
 def test_cells_are_no_formulas() -> None:
     rows = [
         ['=HYPERLINK("x")', "+1+1", "@sum", "-2+3"],

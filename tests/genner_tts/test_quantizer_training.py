@@ -19,6 +19,7 @@ from emovc.genner_tts.embedding_batch import EmbeddingBatch
 from emovc.genner_tts.embedding_data import EmbeddingDataModule
 from emovc.genner_tts.quantizer import EmotionQuantizer
 from emovc.genner_tts.quantizer_training import LitEmotionQuantizer
+from emovc.genner_tts.synthetic_data import SyntheticDataModule
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quantizer_toy.yaml"
 SMALL = [
@@ -220,3 +221,17 @@ def test_what_is_no_feature_is_refused_in_a_line(manifest: Path) -> None:
     manifest.write_text(manifest.read_text() + json.dumps(extra) + "\n")
     with pytest.raises(UserError, match=r"lacks 1 of 61 utterances \(x/new"):
         data_of(manifest)
+
+
+def test_a_single_stage_trains_though_its_codes_move_before_the_gradients() -> None:
+    torch.manual_seed(0)
+    model = EmotionQuantizer(DIM, 2, 1, 8, hidden=16)
+    before = model.prior.head_weight.detach().clone()
+    trainer = L.Trainer(
+        max_steps=3, accelerator="cpu", logger=False, limit_val_batches=0,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    data = SyntheticDataModule(DIM, per_emotion=60, held_out=8, batch_size=32)
+    trainer.fit(LitEmotionQuantizer(model), data)
+    assert model.prior.head_weight.isfinite().all()
+    assert not torch.equal(model.prior.head_weight, before)

@@ -101,11 +101,13 @@ class Case(NamedTuple):
         words: Words after ``emovc``.
         outputs: What it may write, absent before.
         right: Whether the result is right, where the command says that it did its work.
+        begun: Names of files that may stay of work that was begun and failed.
     """
 
     words: list[str]
     outputs: list[Path]
     right: Callable[[], bool]
+    begun: tuple[str, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -208,7 +210,8 @@ def wrong_config(world: Path, choose: Choices) -> Case:
         path.write_text(yaml.safe_dump(config, allow_unicode=True), errors="replace")
     words = ["fit", "-c", str(path), f"--run={run_folder}", "--trainer.max_steps=1"]
     words += ["--trainer.accelerator=cpu", "--trainer.devices=1"]
-    return Case(words, [run_folder], lambda: (run_folder / "config.yaml").is_file())
+    last, begun = run_folder / "checkpoints" / "last.ckpt", (".lock", "config.yaml", "run.json")
+    return Case(words, [run_folder], last.is_file, begun)
 
 
 def wrong_checkpoint(world: Path, choose: Choices) -> Case:
@@ -393,7 +396,7 @@ def _wrong_weight(weights: dict[str, Any], choose: Choices) -> None:
     own = weights[name].clone()
     if own.is_floating_point():
         own.view(-1)[:1] = choose.choice([float("nan"), float("inf"), 0.5])
-    bad = [own, own[:0], own.reshape(-1)[None], own.int(), "text", None]
+    bad = [own, own.reshape(-1)[:0], own.reshape(-1)[None], own.int(), "text", None]
     weights[choose.choice([name, name, name, "spare"])] = bad[choose.randrange(len(bad))]
 
 
@@ -434,7 +437,8 @@ def run(case: Case) -> Outcome:
         return Outcome(RIGHT if case.right() else "wrong result", said + out.getvalue())
     if code not in (1, 2) or len(lines) != 1 or len(lines[0]) > LONGEST:
         return Outcome("not one line", f"exit {code}: {said}{out.getvalue()}")
-    if any(p.is_file() for path in case.outputs for p in path.rglob("*")):
+    files = [p for path in case.outputs for p in path.rglob("*") if p.is_file()]
+    if any(p.name not in case.begun for p in files):
         return Outcome("half-written", f"{list(case.outputs[0].rglob('*'))[:3]}\n{said}")
     return Outcome(CODE_1 if code == 1 else CODE_2, said)
 

@@ -74,6 +74,11 @@ def checked(value: Any, kind: Any, where: str | Path, remedy: str) -> Any:
         raise UserError(f"{where}: is nested too deeply; {remedy}") from None
 
 
+def unicode_text(text: str) -> bool:
+    """Whether a text can be written; escapes of JSON can stand for half a character."""
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def read_checked(path: Path, kind: Any, remedy: str) -> Any:
     """Read JSON that must be of a type, see :func:`checked`.
 
@@ -139,6 +144,8 @@ def _fit_plain(value: Any, kind: Any, key: str) -> Any:
     fits = isinstance(value, int | float if kind is float else kind)
     if not fits or (number and isinstance(value, bool)):
         raise _misfit(value, WORDS[kind], key)
+    if kind is str and not unicode_text(value):
+        raise _misfit(value, "text of Unicode", key)
     if number and not (abs(value) <= LARGEST and math.isfinite(value)):
         raise _misfit(value, "a finite number", key)
     return value

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import sys
 from importlib.metadata import entry_points
 
@@ -38,6 +39,7 @@ TRUST = (
     " emovc's.\n"
 )
 
+LONG_VALUE = re.compile(r"'([^']{60})[^']{60,}'")  # quoted in messages
 GROUP = "emovc.commands"  # entry points with which other packages offer commands
 
 
@@ -127,5 +129,5 @@ def _usage() -> str:
 
 def _message(error: UserError) -> str:
     """The error's line, without the traceback that a loader process puts before it."""
-    last = str(error).strip().split("\n")[-1]
+    last = LONG_VALUE.sub(r"'\1...'", str(error).strip().split("\n")[-1])
     return printable(last.removeprefix(f"{UserError.__module__}.{UserError.__qualname__}: "))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from emovc.common.checked_values import unicode_text
 from emovc.common.emotions import EMOTIONS
 from emovc.common.errors import UserError
 from emovc.common.files import write_text
@@ -204,6 +205,6 @@ def _check_type(name: str, value: Any, where: str) -> None:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         good, what = number and LOWEST <= value <= HIGHEST, f"a number from {LOWEST} to {HIGHEST}"
     else:
-        good, what = isinstance(value, str), "text"
+        good, what = isinstance(value, str) and unicode_text(value), "text"
     if not good:
         raise UserError(f"{where}: column {name} holds {value!r}; it must be {what}")

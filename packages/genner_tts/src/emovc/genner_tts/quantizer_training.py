@@ -135,12 +135,13 @@ class LitEmotionQuantizer(L.LightningModule):
     def _code_bits(self, indices: Tensor, lam: Tensor) -> Tensor:
         """Cost (N, S, G) of codes (B, S, G) or (B, T, S, G), with gradients for the prior."""
         prior, books = self.model.prior, self.model.codebooks
+        codes = books.codes.clone()  # the codebooks move before gradients are taken of these
         if indices.ndim == 3:
-            return prior.code_bits(indices, books.codes, lam)
+            return prior.code_bits(indices, codes, lam)
         memory = prior.remember(books.decode(indices))
         flat = None if memory is None else memory.flatten(0, 1)
         each = lam.repeat_interleave(indices.shape[1])
-        return prior.code_bits(indices.flatten(0, 1), books.codes, each, flat)
+        return prior.code_bits(indices.flatten(0, 1), codes, each, flat)
 
     def _log_step(self, loss: Tensor, distortion: Tensor, rate: Tensor, indices: Tensor) -> None:
         """Log what a training step cost, and how many codes it used."""
