@@ -3,7 +3,8 @@
     make soak
 
 SIGKILL, SIGTERM and SIGINT take turns, at seeded random moments of the time that an uninterrupted
-command takes. Arguments: interruptions of each command, sentences of the toy corpus, seed.
+command takes. Arguments: interruptions of each command, sentences of the toy corpus, seed, and the
+one command to interrupt.
 """
 
 import signal
@@ -16,24 +17,24 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.integration.commands import Commands
 from tests.integration.runs import COMMAND, ROOT, environment
 from tests.integration.soak import soak
-from tests.integration.soak_jobs import jobs, make_ready
+from tests.integration.soak_jobs import make_ready
 
 
-def main(interruptions: int = 20, sentences: int = 3, seed: int = 0) -> int:
+def main(interruptions: int = 20, sentences: int = 3, seed: int = 0, only: str = "") -> int:
     """Run the loop and print its table; gives the number of problems."""
     folder = Path(tempfile.mkdtemp(prefix="emovc-soak-"))
     own = environment() | {"WANDB_MODE": "disabled"}
     commands = Commands(COMMAND, folder / "output.txt", own, ROOT)
-    corpus, work = folder / "corpus", folder / "work"
-    work.mkdir()
     problems: list[str] = []
     try:
-        make_ready(commands, corpus, work, sentences)
+        ready = make_ready(commands, folder, sentences)
         print("| command | signal | interruptions | at s | problems | equal ends |")
         print("|---|---|---|---|---|---|", flush=True)
-        for number, job in enumerate(jobs(corpus, work)):
+        for number, job in enumerate(ready):
+            if only not in job.name:
+                continue
             tallies, ends = soak(
-                commands, job, folder / job.name.split()[0], interruptions, seed + number
+                commands, job, folder / f"soak-{number}", interruptions, seed + number
             )
             for mark, tally in tallies.items():
                 at = f"{min(tally.moments, default=0):.1f} to {max(tally.moments, default=0):.1f}"
@@ -50,4 +51,4 @@ def main(interruptions: int = 20, sentences: int = 3, seed: int = 0) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main(*map(int, sys.argv[1:])) else 0)
+    sys.exit(1 if main(*map(int, sys.argv[1:4]), *sys.argv[4:5]) else 0)

@@ -90,14 +90,16 @@ def scored(out: Path) -> dict[str, Any]:
     return files | {"summary": json.dumps(kept)}
 
 
-def jobs(corpus: Path, work: Path) -> list[Job]:
+def jobs(corpus: Path, manifest: Path, work: Path) -> list[Job]:
     """The four commands on a toy corpus, small enough to be interrupted often.
 
     Args:
         corpus: Folder of the toy corpus.
-        work: Folder for what they start from, which is prepared here.
+        manifest: Its manifest, with features.
+        work: Folder for what else they start from; evaluate takes the run in it.
     """
-    manifest, run, quantizer = work / "ready" / "manifest.jsonl", work / "run", work / "quantizer"
+    run, quantizer = work / "run", work / "quantizer"
+    _make_quantizer(manifest, quantizer)
     judges = work / "judges.yaml"
     similarity = "emovc.common.judges.speaker_similarity.DvectorSimilarity"
     judges.write_text(f"[{{class_path: {similarity}}}]")
@@ -105,10 +107,11 @@ def jobs(corpus: Path, work: Path) -> list[Job]:
     last = "{class_path: emovc.common.checkpoints.LastCheckpoint, init_args: {every_n_steps: %d}}"
     quick = [f"--trainer.callbacks=[{last % EVERY}]", "--resume=auto"]
     quick += ["--trainer.limit_val_batches=2", "--trainer.num_sanity_val_steps=0"]
+    quick += ["--trainer.logger=[{class_path: emovc.common.loggers.CsvCurves}]"]
     score = ["--vocoder", "griffin-lim", "--split", "train", "--pairs", "4"]
     score += ["--judges", str(judges), "--accelerator", "cpu"]
     copies = ["--copies.sample_rate=16000", "--f0=Dio", "--dvector=false", "--num_workers=2"]
-    codes = ["encode", str(quantizer), str(manifest)]
+    codes = ["encode", str(quantizer), str(manifest), "--feature", "soak"]
     return [
         Job(
             "prepare",
@@ -132,21 +135,27 @@ def jobs(corpus: Path, work: Path) -> list[Job]:
     ]
 
 
-def make_ready(commands: Commands, corpus: Path, work: Path, sentences: int) -> None:
-    """Make what the commands start from: corpus, features, a run, a quantiser, embeddings."""
+def make_ready(commands: Commands, folder: Path, sentences: int) -> list[Job]:
+    """Make a toy corpus, its features and a run below a folder, and give the commands on them."""
+    corpus, ready = folder / "corpus", folder / "ready"
     make_toy(corpus, sentences)
-    ready = work / "ready"
+    manifest = ready / "manifest.jsonl"
     for words in (
         ["prepare", "toy", str(corpus), str(ready), "--f0=Dio", "--num_workers=1"],
-        fit_words(ready / "manifest.jsonl", work / "run", 2, ["--trainer.callbacks=[]"]),
+        fit_words(manifest, folder / "run", 2, ["--trainer.callbacks=[]"]),
     ):
         done = commands.run(words)
         assert done.returncode == 0, done.output
+    return jobs(corpus, manifest, folder)
+
+
+def _make_quantizer(manifest: Path, folder: Path) -> None:
+    """Export a quantiser, and store an embedding for each row of a manifest as ``soak``."""
     quantizer = fitted()
     quantizer.pretrained = True
-    quantizer.save_pretrained(work / "quantizer")
-    writer = ShardWriter(store_folder(ready / "features", "emotion", {}), "emotion", {})
-    rows = read_manifest(ready / "manifest.jsonl")
+    quantizer.save_pretrained(folder)
+    rows = read_manifest(manifest)
+    writer = ShardWriter(store_folder(manifest.parent / "features", "soak", {}), "soak", {})
     for row, vector in zip(rows, embeddings(len(rows)), strict=False):
         writer.add(row.sha256, vector[None].numpy())
     writer.flush()
