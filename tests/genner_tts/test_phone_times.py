@@ -131,7 +131,7 @@ def test_durations_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert path.name == "manifest.durations.jsonl"
     assert read_durations(path) == (made, {"f00": Timed(["#", "ˈoʊ"], [3, 4])})
     path.write_text("{}")
-    with pytest.raises(UserError, match="no file of durations"):
+    with pytest.raises(UserError, match="source is missing; write it anew"):
         read_durations(path)
     with pytest.raises(UserError, match="export-durations RUN MANIFEST writes it"):
         read_durations(tmp_path / "none.jsonl")

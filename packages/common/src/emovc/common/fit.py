@@ -37,7 +37,7 @@ from emovc.common.yaml_files import read_yaml
 
 KEYS = (  # that stand at the top of configs
     "seed_everything", "run", "resume", "model", "data", "trainer", "optimizer", "lr_scheduler",
-    "ckpt_path", "weights_only", "verbose", "return_predictions",
+    "ckpt_path", "weights_only", "verbose", "return_predictions", "without",
 )  # fmt: skip
 FRONTEND = "model.init_args.model.init_args.frontend.init_args"
 

@@ -77,7 +77,7 @@ class SettingsFile(TypedDict, total=False):
     """What is read of ``settings.json``."""
 
     model: str
-    manifest: str
+    manifest: str | None
     split: str
     dialect: str
 

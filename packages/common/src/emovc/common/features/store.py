@@ -126,8 +126,16 @@ class FeatureStore:
                 f" ({absent[0].id} ...); {remedy}"
             )
 
-    def get(self, sha256: str, start: int = 0, rows: int | None = None) -> np.ndarray:
+    def get(
+        self, sha256: str, start: int = 0, rows: int | None = None, finite: bool = True
+    ) -> np.ndarray:
         """Value of a file, (T, D), or at most ``rows`` of its frames from ``start`` on.
+
+        Args:
+            sha256: Hash of the file.
+            start: First frame.
+            rows: Most frames.
+            finite: NaN and infinity are errors; without it the caller leaves such files out.
 
         Raises:
             UserError: The shard is damaged, has fewer rows than its index says, or holds NaN.
@@ -143,7 +151,7 @@ class FeatureStore:
             )
         stop = count if rows is None else min(start + rows, count)
         found = values[first + min(start, stop) : first + stop]
-        if not np.isfinite(found).all():
+        if finite and not np.isfinite(found).all():
             raise UserError(
                 f"{self.folder / shard}.npy: holds NaN or infinity for {sha256}; {AGAIN}"
             )
