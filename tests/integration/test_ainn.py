@@ -87,7 +87,7 @@ def test_stage2_moves_the_generator_only(stage1: Path, stage2: Path) -> None:
 AVERAGED = """--trainer.callbacks=[{class_path: emovc.common.callbacks.Progress},
 {class_path: emovc.common.callbacks.ExactResume},
 {class_path: emovc.common.checkpoints.LastCheckpoint},
-{class_path: emovc.common.averaging.AveragedWeights, init_args: {decay: 0.999}}]"""
+{class_path: emovc.common.averaging.AveragedWeights, init_args: {decay: 0.999, ramp: true}}]"""
 
 
 def test_a_stopped_run_goes_on_exactly(stage1: Path, toy: Path, tmp_path: Path) -> None:
