@@ -1,6 +1,8 @@
 """Fixtures of all tests."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,16 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_toy(root / "audio", n_sentences=4)
     prepare("toy", root / "audio", root / "prepared", num_workers=1)
     return root / "prepared" / "manifest.jsonl"
+
+
+SIGNALS = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)}
+
+
+@pytest.fixture(autouse=True)
+def own_signals(seeded_module: None) -> Iterator[None]:
+    """Commands that ran in this process leave no handler of signals to a test."""
+    for kind, handler in SIGNALS.items():
+        signal.signal(kind, handler)
+    yield
+    for kind, handler in SIGNALS.items():
+        signal.signal(kind, handler)
