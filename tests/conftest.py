@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,10 +55,7 @@ SIGNALS = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGI
 
 
 @pytest.fixture(autouse=True)
-def own_signals(seeded_module: None) -> Iterator[None]:
+def own_signals(seeded_module: None) -> None:
     """Commands that ran in this process leave no handler of signals to a test."""
-    for kind, handler in SIGNALS.items():
-        signal.signal(kind, handler)
-    yield
     for kind, handler in SIGNALS.items():
         signal.signal(kind, handler)
