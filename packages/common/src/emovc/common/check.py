@@ -14,8 +14,8 @@ from emovc.common.errors import UserError, printable
 from emovc.common.manifest import Utterance, read_manifest
 from emovc.common.signals import in_threads
 from emovc.common.splits import find_leaks
-from emovc.common.unchanged import REMEDY, require_hash
-from emovc.common.wav import SILENCE, WavInfo, missing_seconds, read_wav, wav_info
+from emovc.common.unchanged import require_hash, require_header
+from emovc.common.wav import SILENCE, WavInfo, decode, missing_seconds, wav_info
 
 LEAST_CUT_S = 0.005  # some programs miscount the last block
 MOST_THREADS = 8  # each holds a whole file
@@ -43,22 +43,15 @@ def check_audio(
     where = str(utterance.path)
     try:
         info = wav_info(utterance.path)
-        wav, _ = read_wav(utterance.path)
+        wav, _ = decode(utterance.path)
     except UserError as error:
         yield Problem("error", where, str(error).removeprefix(f"{where}: "))
         return
-    if info.sample_rate != utterance.sample_rate or info.num_samples != utterance.num_samples:
-        yield Problem(
-            "error",
-            where,
-            f"has {info.num_samples} samples at {info.sample_rate} Hz and the manifest says"
-            f" {utterance.num_samples} at {utterance.sample_rate} Hz; {REMEDY}",
-        )
-    else:
-        try:
-            require_hash(utterance)
-        except UserError as error:
-            yield Problem("error", where, str(error).removeprefix(f"{where}: "))
+    try:
+        require_header(utterance, info)
+        require_hash(utterance)
+    except UserError as error:
+        yield Problem("error", where, str(error).removeprefix(f"{where}: "))
     if (cut := missing_seconds(utterance.path)) > LEAST_CUT_S:
         yield Problem(
             "error", where, f"was cut off: its header says {cut:.2f} s more; copy it again"

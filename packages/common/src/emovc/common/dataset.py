@@ -9,7 +9,6 @@ from torch.utils.data import Dataset
 
 from emovc.common.batch import Sample
 from emovc.common.emotions import emotion_index
-from emovc.common.errors import UserError
 from emovc.common.feature_set import Features
 from emovc.common.manifest import Utterance
 from emovc.common.partners import Partners
@@ -60,14 +59,8 @@ class SpeechDataset(Dataset[Sample]):
     def _sample(self, index: int, frames: int, rng: np.random.Generator) -> Sample:
         """Whole utterance, or a crop of ``frames`` mel frames; what is too short is padded."""
         utterance = self.utterances[index]
-        self._at.note(utterance.path)
-        try:
+        with self._at.reading(utterance.path):
             return self._cut(utterance, frames, rng)
-        except UserError:
-            raise
-        except Exception as error:
-            error.add_note(f"at {utterance.path}")
-            raise
 
     def _cut(self, utterance: Utterance, frames: int, rng: np.random.Generator) -> Sample:
         """A sample of an utterance."""

@@ -14,7 +14,7 @@ from emovc.common.errors import UserError
 from emovc.common.files import sha256_of
 from emovc.common.manifest import Utterance
 from emovc.common.signals import in_threads
-from emovc.common.wav import read_wav, resample, wav_info
+from emovc.common.wav import WavInfo, decode, wav_info
 
 REMEDY = "run emovc prepare again, or bring the file back"
 MOST_THREADS = 8
@@ -47,6 +47,25 @@ def require_hash(utterance: Utterance) -> None:
         raise UserError(f"{utterance.path}: changed after its manifest was made; {REMEDY}")
 
 
+def require_header(utterance: Utterance, info: WavInfo) -> None:
+    """Refuse a file whose header isn't as its manifest lists it.
+
+    Args:
+        utterance: The row.
+        info: The header.
+
+    Raises:
+        UserError: Length or rate are others.
+    """
+    own = info.num_samples, info.sample_rate
+    listed = utterance.num_samples, utterance.sample_rate
+    if own != listed:
+        raise UserError(
+            f"{utterance.path}: has {own[0]} samples at {own[1]} Hz and the manifest says"
+            f" {listed[0]} at {listed[1]} Hz; {REMEDY}"
+        )
+
+
 def read_utterance(utterance: Utterance, sample_rate: int) -> np.ndarray:
     """Waveform (N,) of a row of a manifest, whose header must be as listed there.
 
@@ -57,16 +76,8 @@ def read_utterance(utterance: Utterance, sample_rate: int) -> np.ndarray:
     Raises:
         UserError: The file is absent, unreadable, or another one.
     """
-    info = wav_info(utterance.path)
-    own = info.num_samples, info.sample_rate
-    listed = utterance.num_samples, utterance.sample_rate
-    if own != listed:
-        raise UserError(
-            f"{utterance.path}: has {own[0]} samples at {own[1]} Hz and the manifest says"
-            f" {listed[0]} at {listed[1]} Hz; {REMEDY}"
-        )
-    wav, rate = read_wav(utterance.path)
-    return np.ascontiguousarray(resample(wav, rate, sample_rate))
+    require_header(utterance, wav_info(utterance.path))
+    return decode(utterance.path, sample_rate)[0]
 
 
 def _changed_at(path: Path) -> int:

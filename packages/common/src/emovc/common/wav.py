@@ -82,6 +82,13 @@ def read_wav(
             cancel each other.
     """
     wav_info(path)  # before memory is taken for what a damaged header asks for
+    return decode(path, sample_rate, start, stop)
+
+
+def decode(
+    path: Path, sample_rate: int | None = None, start: int = 0, stop: int | None = None
+) -> tuple[np.ndarray, int]:
+    """What :func:`read_wav` does, for a file whose header :func:`wav_info` has looked at."""
     try:
         wav, rate = soundfile.read(
             str(path), start=start, stop=stop, dtype="float32", always_2d=True

@@ -2,10 +2,14 @@
 
 import os
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch.utils.data import get_worker_info
+
+from emovc.common.errors import UserError
 
 MOST_WORKERS, LONGEST = 64, 1000  # rows, and bytes of a path of which the end is kept
 PID_BYTES = 8
@@ -19,7 +23,23 @@ class CurrentFiles:
         self._rows = torch.zeros(size, dtype=torch.uint8).share_memory_()
         _pages.append(self)
 
-    def note(self, path: Path) -> None:
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[None]:
+        """Let errors that nobody thought of, and the death of a loader process, name a file.
+
+        Args:
+            path: What is read inside the block.
+        """
+        self._note(path)
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            error.add_note(f"at {path}")
+            raise
+
+    def _note(self, path: Path) -> None:
         """Write down what this loader process reads next; in any other process nothing happens."""
         worker = get_worker_info()
         if worker is None or worker.id >= MOST_WORKERS:

@@ -12,7 +12,6 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from emovc.common.errors import UserError
 from emovc.common.features.extractors import NetworkFeature, SignalFeature
 from emovc.common.features.store import missing
 from emovc.common.features.writing import Extracted, LitExtraction, StoreWriter
@@ -45,16 +44,10 @@ class _Audio(Dataset[Extracted]):
 
     def __getitem__(self, index: int) -> Extracted:
         utterance = self.utterances[index]
-        self._at.note(utterance.path)
-        try:
+        with self._at.reading(utterance.path):
             require_hash(utterance)  # under which the values are stored
             wav = read_utterance(utterance, self.sample_rate)
             values = {signal.name: signal(wav) for signal in self.signals}
-        except UserError:
-            raise
-        except Exception as error:
-            error.add_note(f"at {utterance.path}")
-            raise
         audio = torch.from_numpy(wav) if self.pass_audio else None
         return Extracted(str(utterance.path), utterance.sha256, audio, values)
 
