@@ -79,13 +79,13 @@ def unicode_text(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def read_checked(path: Path, kind: Any, remedy: str) -> Any:
-    """Read JSON that must be of a type, see :func:`checked`.
+def read_checked(path: Path, kind: Any, remedy: str, nan_as_null: bool = False) -> Any:
+    """Read JSON that must be of a type, see :func:`checked` and :func:`read_json`.
 
     Raises:
         UserError: The file is absent, no JSON, or holds something else.
     """
-    return checked(read_json(path), kind, path, remedy)
+    return checked(read_json(path, nan_as_null), kind, path, remedy)
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -257,9 +257,8 @@ class SpeechDataModule(L.LightningDataModule):
         counts = Counter(str(u.emotion or "without emotion") for u in rows if u.split != "unused")
         for name in self.emotions:
             if name not in counts:
-                known = EMOTIONS if name not in EMOTIONS else counts
-                close = get_close_matches(name, known, 1)
-                hint = f" (did you mean {close[0]}?)" if close and name not in EMOTIONS else ""
+                close = [] if name in EMOTIONS else get_close_matches(name, EMOTIONS, 1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
                 raise UserError(
                     f"data.emotions: no utterance of {self.manifest} is {name}{hint}; there are"
                     f" {', '.join(sorted(counts))}"

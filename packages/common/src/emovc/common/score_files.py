@@ -4,9 +4,9 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
-from emovc.common.checked_values import Between, checked
+from emovc.common.checked_values import Between, checked, read_checked
 from emovc.common.errors import UserError
-from emovc.common.files import file_name, parse_json, read_json
+from emovc.common.files import file_name, parse_json
 from emovc.common.panel import Gap
 from emovc.common.scores import Score
 
@@ -88,7 +88,7 @@ def read_part(path: Path) -> Part:
     Raises:
         UserError: The file is damaged.
     """
-    found: _Part = checked(read_json(path, nan_as_null=True), _Part, path, ANEW)
+    found: _Part = read_checked(path, _Part, ANEW, nan_as_null=True)
     return Part(scores_of(found["scores"], str(path), ANEW), found["gaps"], found.get("rtf"))
 
 
@@ -140,7 +140,7 @@ def read_summary(path: Path) -> SummaryFile:
     Raises:
         UserError: It is damaged.
     """
-    found: SummaryFile = checked(read_json(path, nan_as_null=True), SummaryFile, path, EVALUATE)
+    found: SummaryFile = read_checked(path, SummaryFile, EVALUATE, nan_as_null=True)
     return found
 
 
@@ -150,5 +150,5 @@ def read_run_settings(path: Path) -> dict[str, Any]:
     Raises:
         UserError: It is damaged.
     """
-    found: dict[str, Any] = checked(read_json(path), SettingsFile, path, EVALUATE)
+    found: dict[str, Any] = read_checked(path, SettingsFile, EVALUATE)
     return found
