@@ -4,25 +4,20 @@
 """
 
 import argparse
-import contextlib
 import copy
 import hashlib
-import io
 import json
 import logging
 import random
 import shutil
-import signal
 import struct
 import sys
 import tempfile
-import traceback
-import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -31,24 +26,16 @@ import yaml
 from safetensors.torch import load_file, save_file
 from tests.common.evaluations import write_evaluation
 from tests.genner_tts.quantizers import embeddings, fitted
+from tests.robustness.running import GOOD, RIGHT, Case, Outcome, run
+from tests.robustness.spoiling import VALUES, Choices, wrong_bytes, wrong_value, wrong_weight
 
-from emovc.common.cli import main
 from emovc.common.features.store import ShardWriter, store_folder
 from emovc.common.files import sha256_of
 from emovc.common.manifest import Utterance, read_manifest, write_manifest
 from emovc.common.pretrained import build
 from emovc.genner_tts.bitstream import CHECKSUM, HEADER, HEADER_BYTES
 
-SECONDS = 60  # after which a command counts as stuck
-LONGEST = 500  # characters of a line
 RATE, COUNT = 16_000, 6
-RIGHT, CODE_1, CODE_2 = "right result", "one line, exit 1", "one line, exit 2"
-GOOD = (RIGHT, CODE_1, CODE_2)
-VALUES: list[Any] = [
-    None, True, -1, 0, 3, 2**31, 10**30, 0.5, -1e300, float("nan"), float("inf"), "", "x", "nan",
-    "x" * 400, "../../../escaped", "a\0b", "a\nb", "\u2028", "\x1b[31m", "=1+1", "\ud800", [],
-    [None], {}, {"class_path": "os.system"}, {"a": {"b": [1]}}, [[[[[]]]]],
-]  # fmt: skip
 NET = {
     "n_f0_bins": 17, "content_channels": 16, "rhythm_channels": 16, "pitch_channels": 16,
     "decoder_dim": 16, "decoder_layers": 1,
@@ -82,44 +69,6 @@ CONFIG: dict[str, Any] = {
         "enable_model_summary": False, "limit_val_batches": 1,
     },
 }  # fmt: skip
-
-
-class Choices(Protocol):
-    """Where choices come from: a seeded generator, or hypothesis, which makes failures small."""
-
-    def choice(self, options: Sequence[Any], /) -> Any:
-        """One of some options."""
-
-    def randrange(self, stop: int, /) -> int:
-        """A number below ``stop``."""
-
-
-class Case(NamedTuple):
-    """A command on an input that may be wrong.
-
-    Attributes:
-        words: Words after ``emovc``.
-        outputs: What it may write, absent before.
-        right: Whether the result is right, where the command says that it did its work.
-        begun: Names of files that may stay of work that was begun and failed.
-    """
-
-    words: list[str]
-    outputs: list[Path]
-    right: Callable[[], bool]
-    begun: tuple[str, ...] = ()
-
-
-class Outcome(NamedTuple):
-    """What came of a case.
-
-    Attributes:
-        kind: One of :data:`GOOD`, or what went wrong.
-        said: What the command printed, for the report.
-    """
-
-    kind: str
-    said: str
 
 
 def make_world(folder: Path) -> Path:
@@ -171,10 +120,10 @@ def wrong_manifest(world: Path, choose: Choices) -> Case:
     path = world / "manifest.jsonl"
     lines = path.read_text().rstrip("\n").split("\n")
     if choose.randrange(3) == 0:
-        path.write_bytes(_wrong_bytes(path.read_bytes(), choose))
+        path.write_bytes(wrong_bytes(path.read_bytes(), choose))
     else:
         place = choose.randrange(len(lines))
-        lines[place] = json.dumps(_wrong_value(json.loads(lines[place]), choose))
+        lines[place] = json.dumps(wrong_value(json.loads(lines[place]), choose))
         path.write_text("\n".join(lines) + "\n", errors="surrogatepass")
     out = world / "out" / "all.jsonl"
     return Case(
@@ -189,7 +138,7 @@ def wrong_table(world: Path, choose: Choices) -> Case:
     path = world / "table.csv"
     lines = [line.split(",") for line in path.read_text().rstrip("\n").split("\n")]
     if choose.randrange(3) == 0:
-        path.write_bytes(_wrong_bytes(path.read_bytes(), choose))
+        path.write_bytes(wrong_bytes(path.read_bytes(), choose))
     else:
         row = choose.choice(lines)
         row[choose.randrange(len(row))] = str(choose.choice(VALUES))
@@ -204,9 +153,9 @@ def wrong_config(world: Path, choose: Choices) -> Case:
     """A key, a value or the bytes of a config."""
     path, run_folder = world / "config.yaml", world / "out"
     if choose.randrange(4) == 0:
-        path.write_bytes(_wrong_bytes(path.read_bytes(), choose))
+        path.write_bytes(wrong_bytes(path.read_bytes(), choose))
     else:
-        config = _wrong_value(copy.deepcopy(CONFIG), choose)
+        config = wrong_value(copy.deepcopy(CONFIG), choose)
         path.write_text(yaml.safe_dump(config, allow_unicode=True), errors="replace")
     words = ["fit", "-c", str(path), f"--run={run_folder}", "--trainer.max_steps=1"]
     words += ["--trainer.accelerator=cpu", "--trainer.devices=1"]
@@ -218,13 +167,13 @@ def wrong_checkpoint(world: Path, choose: Choices) -> Case:
     """A weight, a description or the bytes of a checkpoint."""
     path, out = world / "flow.ckpt", world / "out" / "a.wav"
     if choose.randrange(4) == 0:
-        path.write_bytes(_wrong_bytes(path.read_bytes(), choose))
+        path.write_bytes(wrong_bytes(path.read_bytes(), choose))
     else:
         about = torch.load(path, weights_only=True)
         if choose.randrange(3) == 0:
-            _wrong_weight(about["state_dict"], choose)
+            wrong_weight(about["state_dict"], choose)
         else:
-            about = _wrong_value(about, choose)
+            about = wrong_value(about, choose)
         torch.save(about, path)
     words = ["convert", str(path), str(world / "audio" / "1.wav"), "-o", str(out)]
     words += ["--emotion=sad", "--vocoder=griffin-lim"]
@@ -236,16 +185,16 @@ def wrong_export(world: Path, choose: Choices) -> Case:
     folder, out = world / "quantizer", world / "out" / "codes.bin"
     if choose.randrange(2):
         path = folder / "config.yaml"
-        config = _wrong_value(yaml.safe_load(path.read_text()), choose)
+        config = wrong_value(yaml.safe_load(path.read_text()), choose)
         path.write_text(yaml.safe_dump(config, allow_unicode=True), errors="replace")
     elif choose.randrange(2):
         weights = load_file(folder / "model.safetensors")
-        _wrong_weight(weights, choose)
+        wrong_weight(weights, choose)
         weights = {k: v for k, v in weights.items() if isinstance(v, torch.Tensor)}
         save_file(weights, folder / "model.safetensors")
     else:
         path = choose.choice([folder / "config.yaml", folder / "model.safetensors"])
-        path.write_bytes(_wrong_bytes(path.read_bytes(), choose))
+        path.write_bytes(wrong_bytes(path.read_bytes(), choose))
     words = ["quantize", "encode", str(folder), str(world / "manifest.jsonl"), "-o", str(out)]
     return Case(words, [out.parent], lambda: out.read_bytes()[:4] == b"EVCQ")
 
@@ -262,9 +211,9 @@ def wrong_store(world: Path, choose: Choices) -> Case:
             values[choose.randrange(len(values)), choose.randrange(3)] = one
         np.save(path, values if isinstance(one, float) else one)
     elif path.suffix == ".json" and choose.randrange(3):
-        path.write_text(json.dumps(_wrong_value(json.loads(path.read_text()), choose)))
+        path.write_text(json.dumps(wrong_value(json.loads(path.read_text()), choose)))
     else:
-        path.write_bytes(_wrong_bytes(path.read_bytes(), choose))
+        path.write_bytes(wrong_bytes(path.read_bytes(), choose))
     out = world / "out" / "codes.bin"
     words = ["quantize", "encode", world / "quantizer", world / "manifest.jsonl", "-o", out]
     return Case(list(map(str, words)), [out.parent], lambda: out.read_bytes()[:4] == b"EVCQ")
@@ -276,9 +225,9 @@ def wrong_stream(world: Path, choose: Choices) -> Case:
     data = path.read_bytes()
     if choose.randrange(3) == 0:
         names = world / "codes.bin.json"
-        names.write_text(json.dumps(_wrong_value(json.loads(names.read_text()), choose)))
+        names.write_text(json.dumps(wrong_value(json.loads(names.read_text()), choose)))
     elif choose.randrange(2):
-        path.write_bytes(_wrong_bytes(data, choose))
+        path.write_bytes(wrong_bytes(data, choose))
     else:
         fields = list(HEADER.unpack_from(data))
         fields[3] = choose.randrange(256)
@@ -315,7 +264,7 @@ def wrong_audio(world: Path, choose: Choices) -> Case:
         struct.pack_into(fields[at], data, at, choose.choice([0, 1, 2, 7, 255, most // 2, most]))
         path.write_bytes(data)
     else:
-        path.write_bytes(_wrong_bytes(bytes(data), choose))
+        path.write_bytes(wrong_bytes(bytes(data), choose))
     words = ["convert", world / "flow.ckpt", path, "-o", out, "--emotion=sad"]
     words += ["--vocoder=griffin-lim"]
     return Case(list(map(str, words)), [out.parent], lambda: _is_speech(out))
@@ -325,12 +274,12 @@ def wrong_evaluation(world: Path, choose: Choices) -> Case:
     """Scores, settings or the summary of an evaluation that is compared."""
     path = world / "report_a" / choose.choice(["scores.jsonl", "settings.json", "summary.json"])
     if choose.randrange(3) == 0:
-        path.write_bytes(_wrong_bytes(path.read_bytes(), choose))
+        path.write_bytes(wrong_bytes(path.read_bytes(), choose))
     elif path.suffix == ".json":
-        path.write_text(json.dumps(_wrong_value(json.loads(path.read_text()), choose)))
+        path.write_text(json.dumps(wrong_value(json.loads(path.read_text()), choose)))
     else:
         lines = path.read_text().rstrip("\n").split("\n")
-        lines[0] = json.dumps(_wrong_value(json.loads(lines[0]), choose))
+        lines[0] = json.dumps(wrong_value(json.loads(lines[0]), choose))
         path.write_text("\n".join(lines) + "\n")
     out = world / "out"
     words = ["compare", world / "report_a", world / "report_b", "-o", out]
@@ -350,97 +299,10 @@ KINDS: dict[str, Callable[[Path, Choices], Case]] = {
 }
 
 
-def _wrong_value(value: Any, choose: Choices) -> Any:
-    """Nested values of which one is replaced, left out, or joined by one too many."""
-    places = _places(value)
-    holder, key = choose.choice(places)
-    what = choose.randrange(4)
-    if what == 0 and isinstance(holder, dict):
-        del holder[key]
-    elif what == 1 and isinstance(holder, dict):
-        holder[choose.choice(["spare", "", "../x", "naem"])] = choose.choice(VALUES)
-    else:
-        holder[key] = choose.choice(VALUES)
-    return value
-
-
-def _places(value: Any) -> list[tuple[Any, Any]]:
-    """Every place below a value that can be assigned to, as its holder and key."""
-    pairs: list[tuple[Any, Any]] = []
-    if isinstance(value, dict | list):
-        keys = list(value) if isinstance(value, dict) else range(len(value))
-        for key in keys:
-            pairs += [(value, key), *_places(value[key])]
-    return pairs
-
-
-def _wrong_bytes(data: bytes, choose: Choices) -> bytes:
-    """A file cut off, emptied, overwritten in one place, doubled, or of other content."""
-    at = choose.randrange(max(1, len(data)))
-    return choose.choice(
-        [
-            data[:at],
-            b"",
-            data[:at] + bytes([choose.randrange(256)]) + data[at + 1 :],
-            data[:at] + b"\xff\xfe\0" + data[at:],
-            data + data,
-            b"version https://git-lfs.github.com/spec/v1\n",
-            bytes(64),
-        ]
-    )
-
-
-def _wrong_weight(weights: dict[str, Any], choose: Choices) -> None:
-    """Weights of which one is NaN, of another shape or type, absent, or too many."""
-    name = choose.choice(sorted(weights))
-    own = weights[name].clone()
-    if own.is_floating_point():
-        own.view(-1)[:1] = choose.choice([float("nan"), float("inf"), 0.5])
-    bad = [own, own.reshape(-1)[:0], own.reshape(-1)[None], own.int(), "text", None]
-    weights[choose.choice([name, name, name, "spare"])] = bad[choose.randrange(len(bad))]
-
-
 def _is_speech(path: Path) -> bool:
     """Whether a file was written whole and of numbers."""
     wav, rate = soundfile.read(path)
     return rate > 0 and len(wav) > 0 and bool(np.isfinite(wav).all())
-
-
-def run(case: Case) -> Outcome:
-    """Run a command in this process, and judge how it ended."""
-    out, err = io.StringIO(), io.StringIO()
-    argv, sys.argv = sys.argv, ["emovc", *case.words]
-    before = signal.signal(signal.SIGALRM, _stuck)
-    signal.alarm(SECONDS)
-    code: Any = 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            warnings.simplefilter("ignore")
-            main()
-    except SystemExit as stop:
-        code = stop.code
-    except _Stuck:
-        return Outcome("stuck", " ".join(case.words))
-    except BaseException:
-        return Outcome("traceback", traceback.format_exc())
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-        sys.argv = argv
-    said = err.getvalue()
-    lines = [line for line in said.splitlines() if line.startswith("emovc: ")]
-    lines = [line for line in lines if "warning: " not in line]
-    left = [p for path in case.outputs for p in path.rglob("*") if ".tmp" in p.name]
-    if left:
-        return Outcome("half-written", f"{left[0]}\n{said}")
-    if code in (0, None):
-        return Outcome(RIGHT if case.right() else "wrong result", said + out.getvalue())
-    if code not in (1, 2) or len(lines) != 1 or len(lines[0]) > LONGEST:
-        return Outcome("not one line", f"exit {code}: {said}{out.getvalue()}")
-    files = [p for path in case.outputs for p in path.rglob("*") if p.is_file()]
-    if any(p.name not in case.begun for p in files):
-        return Outcome("half-written", f"{list(case.outputs[0].rglob('*'))[:3]}\n{said}")
-    return Outcome(CODE_1 if code == 1 else CODE_2, said)
 
 
 def attempt(kind: str, world: Path, place: Path, choose: Choices) -> Outcome:
@@ -464,14 +326,6 @@ def _hashes(place: Path, case: Case) -> dict[str, str]:
         for path in sorted(place.rglob("*"))
         if path.is_file() and not any(path.is_relative_to(out) for out in case.outputs)
     }
-
-
-class _Stuck(BaseException):
-    """The command took too long."""
-
-
-def _stuck(number: int, frame: Any) -> None:
-    raise _Stuck
 
 
 def report(count: int, seed: int, kinds: Sequence[str]) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.robustness.bad_inputs import GOOD, KINDS, RIGHT, Case, attempt, make_world, run
+from tests.robustness.bad_inputs import KINDS, attempt, make_world
+from tests.robustness.running import GOOD, RIGHT, Case, run
 
 EXAMPLES = 4  # of each kind; ``python -m tests.robustness.bad_inputs`` tries as many as you like
 
@@ -57,7 +58,7 @@ def test_good_inputs_give_right_results(
     kind: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the rule would be kept by commands that take nothing."""
-    nothing = "tests.robustness.bad_inputs._wrong_"
+    nothing = "tests.robustness.bad_inputs.wrong_"
     monkeypatch.setattr(f"{nothing}value", lambda value, choose: value)
     monkeypatch.setattr(f"{nothing}bytes", lambda data, choose: data)
     monkeypatch.setattr(f"{nothing}weight", lambda weights, choose: None)
